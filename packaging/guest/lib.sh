@@ -71,8 +71,28 @@ hash_of() {
 	cat -- "$@" | sha256sum | cut -c1-16
 }
 
+# memo KEY COMMAND…: the command's output, remembered in the cache until apt's
+# lists or configuration change: asking apt costs half a second a question
+memo() {
+	memo_file=$BULKHEAD_CACHE/apt/$(printf '%s' "$1" | tr -c 'A-Za-z0-9.+-' '_')
+	shift
+	if [ ! -s "$memo_file" ] || [ ! "$memo_file" -nt /var/lib/apt/lists ] ||
+		[ ! "$memo_file" -nt /etc/apt ] ||
+		[ ! "$memo_file" -nt /etc/apt/sources.list.d ]; then
+		mkdir -p "${memo_file%/*}"
+		memo_new=$("$@")
+		printf '%s\n' "$memo_new" >"$memo_file.$$"
+		mv "$memo_file.$$" "$memo_file"
+	fi
+	grep . "$memo_file" || :
+}
+
 # apt_candidate PACKAGE: the version that apt would take, or nothing
 apt_candidate() {
+	memo "candidate-$1" ask_candidate "$1"
+}
+
+ask_candidate() {
 	LC_ALL=C apt-cache policy "$1" 2>/dev/null |
 		awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }'
 }
@@ -163,6 +183,10 @@ deb_fetch_dependency() {
 
 # apt_dependency META PATTERN: the first dependency whose name fits the pattern
 apt_dependency() {
+	memo "dependency-$1-$2" ask_dependency "$1" "$2"
+}
+
+ask_dependency() {
 	LC_ALL=C apt-cache depends --no-recommends --no-suggests "$1" 2>/dev/null |
 		awk '$1 == "Depends:" { print $2 }' |
 		while read -r apt_name; do
