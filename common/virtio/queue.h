@@ -29,7 +29,7 @@ struct queue_config {
 	gpa_t desc;
 	gpa_t driver;
 	gpa_t device;
-	uint32_t base;	   /* as StartQueue.base in proto/device.proto */
+	uint32_t base;	   /* as StartQueue.ring_base in proto/device.proto */
 	uint64_t features; /* accepted: RING_PACKED, EVENT_IDX, INDIRECT_DESC */
 };
 
@@ -83,7 +83,7 @@ int queue_start(struct queue *q, const struct queue_config *cfg,
 		const struct gmem *mem, int kick_fd, int call_fd,
 		struct err *e);
 
-/** queue_stop() - Return: the base to start at again (see StartQueue.base) */
+/** queue_stop() - Return: the base to start at again (see StartQueue.ring_base) */
 uint32_t queue_stop(struct queue *q);
 
 /**
