@@ -27,6 +27,12 @@
 #define LAYOUT_SMBIOS	    0xf0000u
 #define LAYOUT_HIGH_RAM	    0x100000u
 
+/* The boot GDT's selectors: what the loader writes and the core loads */
+#define LAYOUT_GDT_LIMIT 0x2fu
+#define LAYOUT_SEL_CODE	 0x10u
+#define LAYOUT_SEL_DATA	 0x18u
+#define LAYOUT_SEL_TSS	 0x20u /* 16 bytes wide, base 0, limit 0x67 */
+
 /* The hole below 4 GiB */
 #define LAYOUT_LOW_RAM_END  0xc0000000ull /* 3 GiB */
 #define LAYOUT_MMIO32	    0xc0000000ull
