@@ -50,9 +50,9 @@ struct device_ops {
 	int (*open)(struct device *dev, const Bulkhead__DeviceSetup *setup,
 		    int *fds, unsigned int num_fds, struct err *e);
 
-	/** worker_open() - In the worker's thread, before lock-down; optional */
-	int (*worker_open)(struct device *dev, struct worker *w,
-			   struct err *e);
+	/** worker_open() - In the worker's thread, before lock-down; optional
+	 */
+	int (*worker_open)(struct device *dev, struct worker *w, struct err *e);
 
 	/** queue_worker() - Which worker serves queue @index; NULL: all 0 */
 	unsigned int (*queue_worker)(struct device *dev, uint32_t index);

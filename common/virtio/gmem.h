@@ -22,8 +22,8 @@ typedef uint64_t gpa_t; /* guest-physical address, bytes */
 
 struct gmem_region {
 	gpa_t gpa;
-	uint64_t size;	/* bytes */
-	uint8_t *hva;	/* mapping of this process */
+	uint64_t size;	 /* bytes */
+	uint8_t *hva;	 /* mapping of this process */
 	uint64_t offset; /* into the descriptor */
 };
 

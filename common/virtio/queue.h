@@ -9,9 +9,11 @@
  * here, once, and a device sees only host iovecs inside guest memory. A queue
  * belongs to one thread; nothing here locks.
  *
- * Limits: size <= 32768; a chain has at most `size` descriptors, directly or
- * in one indirect table; all device-readable parts come before the writable
- * ones; total length < 4 GiB.
+ * Limits: size <= 32768; a chain has at most `size` descriptors, or ends in one
+ * indirect table of at most QUEUE_IOV_MAX; all device-readable parts come
+ * before the writable ones; total length < 4 GiB. Empty descriptors add
+ * nothing. An id is less than `size` and names one chain between its
+ * queue_pop() and its queue_push(): devices may index by it.
  */
 
 #include <stdbool.h>
@@ -35,12 +37,12 @@ struct queue_config {
 
 /* A request. Opaque but for the counts; give it back to queue_push(). */
 struct chain {
-	uint32_t id;	  /* split: head index; packed: buffer id */
+	uint32_t id;	   /* split: head index; packed: buffer id */
 	uint32_t num_desc; /* ring slots that it takes */
-	uint32_t num_out; /* iov[0, num_out): the driver wrote, we read */
-	uint32_t num_in;  /* iov[num_out, num_out + num_in): we write */
-	uint32_t len_out; /* bytes */
-	uint32_t len_in;  /* bytes */
+	uint32_t num_out;  /* iov[0, num_out): the driver wrote, we read */
+	uint32_t num_in;   /* iov[num_out, num_out + num_in): we write */
+	uint32_t len_out;  /* bytes */
+	uint32_t len_in;   /* bytes */
 };
 
 struct queue {
@@ -59,14 +61,19 @@ struct queue {
 	void *ring_driver;
 	void *ring_device;
 	uint16_t last_avail; /* split: index; packed: slot */
+	uint16_t avail_seen; /* split: the driver's index as last read */
 	uint16_t used;	     /* split: index; packed: slot */
-	uint16_t signalled;  /* used index at the last notification */
-	bool signalled_valid;
 	bool avail_wrap;
 	bool used_wrap;
-	uint32_t in_use; /* slots taken and not yet pushed */
-	uint16_t pushed; /* not yet published (split batch) */
+	bool signalled;	   /* the driver was interrupted since the start */
+	bool kicks_paused; /* queue_pause_kicks() */
 	bool broken;
+	uint16_t pushed;      /* chains completed, not yet published */
+	uint16_t batch_first; /* packed: their first slot, */
+	uint16_t batch_flags; /* its flags, written last, */
+	uint32_t batch_slots; /* and the slots that they took */
+	uint32_t in_use;      /* slots taken and not yet pushed */
+	uint64_t taken[QUEUE_SIZE_MAX / 64]; /* ids taken and not yet pushed */
 	/* Free for the device. */
 	void *priv;
 	struct worker *worker;
@@ -83,12 +90,16 @@ int queue_start(struct queue *q, const struct queue_config *cfg,
 		const struct gmem *mem, int kick_fd, int call_fd,
 		struct err *e);
 
-/** queue_stop() - Return: the base to start at again (see StartQueue.ring_base) */
+/** queue_stop() - All is pushed and flushed; Return: the base to start at again
+ * (see StartQueue.ring_base) */
 uint32_t queue_stop(struct queue *q);
 
 /**
  * queue_pop() - Take the next available chain
  * @iov: Room for @max_iov pieces (<= QUEUE_IOV_MAX); filled
+ *
+ * Empty also means that a kick will follow the next chain, unless kicks are
+ * paused. Simple devices need neither pause nor resume.
  *
  * Return: 1 taken; 0 empty; -EBADMSG malformed ring or chain: the queue is
  *         broken from now on and the caller reports device_needs_reset()
@@ -97,7 +108,8 @@ uint32_t queue_stop(struct queue *q);
 int queue_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	      unsigned int max_iov);
 
-/** queue_unpop() - Undo the last queue_pop(), when there is no resource for it */
+/** queue_unpop() - Undo the last queue_pop(), when there is no resource for it
+ */
 void queue_unpop(struct queue *q, const struct chain *c);
 
 /**
@@ -124,7 +136,7 @@ void queue_flush(struct queue *q);
 void queue_pause_kicks(struct queue *q);
 bool queue_resume_kicks(struct queue *q);
 
-/** queue_notify_config()-like spurious interrupt, after a restart */
+/** queue_call() - Interrupt the driver in any case, as after a restart */
 void queue_call(struct queue *q);
 
 #endif
