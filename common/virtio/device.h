@@ -7,15 +7,21 @@
  * an operations table; main() is device_main(&ops).
  *
  * Life of the process:
- *   exec -> Hello -> DeviceSetup -> ops->open() -> threads are created ->
- *   sandbox_lock() -> answer DeviceInfo -> SetMemTable, SetFeatures,
- *   StartQueue ... -> Reset / StopQueue ... -> end of the channel: exit.
+ *   exec -> Hello -> DeviceSetup -> ops->open() -> no more opening -> threads
+ *   are created, ops->worker_open() -> sandbox_lock() -> answer DeviceInfo ->
+ * SetMemTable, SetFeatures, StartQueue ... -> Reset / StopQueue ... -> end of
+ * the channel: exit.
  *
  * Who runs what: open, set_features, config_write, attach, reset run in the
  * control thread while no queue is started (set_features, reset) or at any
  * time (config_write, attach, console_size). queue_* run in the thread of the
  * worker that the queue belongs to. A worker's queues share its thread, so
  * they need no lock between them.
+ *
+ * A request is never cut off: before StopQueue or Reset is answered and before
+ * reset() runs, every chain taken from the ring was pushed (or un-popped).
+ * Memory is replaced only while all queues are stopped. After lock-down no
+ * thread is made and the heap is what sandbox_start() prepared.
  */
 
 #include <stdbool.h>
@@ -37,6 +43,7 @@ struct device;
 struct device_ops {
 	const char *name;   /* "blk": program "bulkhead-blk" */
 	uint32_t virtio_id; /* virtio 1.2, section 5 */
+	uint64_t heap;	    /* bytes that open() and later calls malloc() */
 
 	/**
 	 * open() - Take the back end over and describe the device
@@ -119,15 +126,17 @@ static inline bool device_has_feature(const struct device *dev,
 	return dev->acked & (1ULL << bit);
 }
 
-/* From any thread. They post to the control thread and return at once. */
+/* From any thread, where not said otherwise. They post to the control thread
+ * and return at once. */
 
 /** device_config_changed() - dev->config was changed (control thread only) */
 void device_config_changed(struct device *dev);
-/** device_needs_reset() - The driver broke the protocol; @why: one sentence */
+/** device_needs_reset() - The driver broke the protocol; @why: a literal */
 void device_needs_reset(struct device *dev, struct queue *q, const char *why);
-/** device_backend_closed() - The back end's peer went away */
+/** device_backend_closed() - The back end's peer went away; @why: a literal */
 void device_backend_closed(struct device *dev, const char *why);
-/** device_queue_drained() - After queue_stopping() returned false */
+/** device_queue_drained() - All is pushed, after queue_stopping() returned
+ * false; in the queue's worker; at other times it does nothing */
 void device_queue_drained(struct device *dev, struct queue *q);
 
 #endif
