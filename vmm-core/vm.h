@@ -27,6 +27,7 @@ struct vcpu;
 struct platform;
 struct ioapic;
 struct memory;
+struct device_link;
 
 struct vm {
 	pthread_mutex_t lock;
@@ -41,6 +42,7 @@ struct vm {
 	struct ioapic *ioapic;
 	struct platform *platform;
 	struct pci_bus *pci;
+	struct device_link *links; /* list; device_link.c's */
 	struct vcpu **vcpus;
 	unsigned int num_vcpus;
 	unsigned int phys_bits;
