@@ -26,7 +26,7 @@ void log_set_sink(void (*sink)(enum log_level level, const char *line))
 }
 
 /*
- * @sys all write: log lines and event descriptors
+ * @sys all,vcpu write: log lines and event descriptors
  */
 void log_line(enum log_level level, const char *fmt, ...)
 {
@@ -60,7 +60,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 }
 
 /*
- * @sys all clock_gettime: rate limits, where the vDSO has no clock
+ * @sys all,vcpu clock_gettime: rate limits, where the vDSO has no clock
  */
 bool log_limit_pass(struct log_limit *l)
 {

@@ -11,13 +11,17 @@
  * no_new_privs; a fresh session; then execveat of a static-PIE program with an
  * empty environment.
  *
- * Inner stage (the program itself, sandbox_lock(), still single-threaded or
- * with its worker threads waiting): not dumpable, no new executable memory,
- * Landlock deny-all with every scope the kernel knows, then the program's
- * seccomp list for all threads (TSYNC), kill on violation.
+ * Inner stage (the program itself), in this order:
+ *   sandbox_start()       first call of main(): heap, check of the outer stage
+ *   sandbox_restrict()    before the first thread: Landlock is per thread and
+ *                         inherited by those created later
+ *   (threads are created and wait)
+ *   sandbox_lock()        the program's seccomp list for all threads, kill on
+ *                         violation
+ *   sandbox_lock_thread() a narrower list in threads that need less (vCPUs)
  *
  * A layer that the host lacks is named in the report, never skipped in
- * silence. Order and traps: docs/architecture.md and README.md here.
+ * silence. Order and traps: README.md here.
  */
 
 #include <stdbool.h>
@@ -31,6 +35,10 @@
 #define SANDBOX_FD_NULL1   1 /* /dev/null */
 #define SANDBOX_FD_LOG	   2 /* pipe to the broker, non-blocking */
 #define SANDBOX_FD_CHANNEL 3 /* SOCK_SEQPACKET to the broker */
+#define SANDBOX_NUM_FDS	   4
+
+/* Inside its user namespace every confined process has this uid and gid. */
+#define SANDBOX_INNER_ID 1000
 
 #define SANDBOX_MAX_NOTES 16
 #define SANDBOX_NOTE_MAX  64
@@ -51,7 +59,7 @@ struct sandbox_manifest {
 	uint64_t rlimit_nofile; /* descriptors it may ever hold */
 	uint64_t rlimit_fsize;	/* bytes; UINT64_MAX = unlimited */
 	uint64_t rlimit_memlock; /* bytes */
-	uint64_t rlimit_nproc;	/* threads; 0 = not limited */
+	uint64_t rlimit_nproc;	/* processes and threads; 0 = not limited */
 	uint64_t rlimit_stack;	/* bytes */
 };
 
@@ -67,12 +75,14 @@ struct sandbox_spawn_args {
 	uid_t host_uid;	 /* what the child is outside its user namespace */
 	gid_t host_gid;	 /* (ignored, own ids used, for an ordinary user) */
 	int cgroup_fd;	 /* cgroup v2 folder, -1 = stay */
+	bool die_with_parent; /* SIGKILL when the caller's thread ends */
 };
 
 struct sandbox_child {
 	pid_t pid;
-	int pidfd;
+	int pidfd; /* the caller's to close */
 	struct sandbox_report outer;
+	int sync_fd; /* between begin and finish; else -1 */
 };
 
 /**
@@ -80,9 +90,30 @@ struct sandbox_child {
  *
  * The caller must be single-threaded. Set-up errors of the child come back as
  * this function's error (named step); after success the program runs.
+ * Equals sandbox_spawn_begin() and sandbox_spawn_finish().
  */
 int sandbox_spawn(const struct sandbox_spawn_args *args,
 		  struct sandbox_child *ret, struct err *e);
+
+/**
+ * sandbox_spawn_begin() - Start it, don't wait until it runs
+ *
+ * To start several children at once: begin them all, then finish them all.
+ * The descriptors in @args may be closed when this returns. On success
+ * sandbox_spawn_finish() or sandbox_spawn_abandon() must follow.
+ */
+int sandbox_spawn_begin(const struct sandbox_spawn_args *args,
+			struct sandbox_child *ret, struct err *e);
+
+/**
+ * sandbox_spawn_finish() - Wait until the program runs
+ *
+ * On error the child is dead and reaped, its pidfd closed (-1).
+ */
+int sandbox_spawn_finish(struct sandbox_child *child, struct err *e);
+
+/** sandbox_spawn_abandon() - Kill and reap; also after finish() */
+void sandbox_spawn_abandon(struct sandbox_child *child);
 
 struct seccomp_profile; /* seccomp.h; generated from <profile>.syscalls */
 
@@ -97,11 +128,35 @@ struct seccomp_profile; /* seccomp.h; generated from <profile>.syscalls */
  */
 int sandbox_start(uint64_t heap, struct sandbox_report *ret, struct err *e);
 
-/** sandbox_lock() - Inner stage for the whole process */
+/**
+ * sandbox_restrict() - Inner stage, first half: no paths, no ports
+ *
+ * Single-threaded: threads created later inherit it. From here on nothing can
+ * be opened; what is open stays usable.
+ */
+int sandbox_restrict(struct sandbox_report *report, struct err *e);
+
+/**
+ * sandbox_lock() - Inner stage, second half, for all threads of the process
+ *
+ * All threads exist (no list allows making more). Fails if a thread already
+ * has a filter of its own.
+ */
 int sandbox_lock(const struct seccomp_profile *profile,
 		 struct sandbox_report *report, struct err *e);
 
-/** sandbox_lock_thread() - A narrower list for the calling thread only */
+/**
+ * sandbox_lock_thread() - A narrower list for the calling thread only
+ *
+ * After sandbox_lock(): filters add up, so the process's list must contain
+ * this one, and seccomp itself.
+ */
 int sandbox_lock_thread(const struct seccomp_profile *profile, struct err *e);
+
+/** sandbox_note_layer()/_downgrade() - Add a text to a report; NULL allowed */
+void sandbox_note_layer(struct sandbox_report *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void sandbox_note_downgrade(struct sandbox_report *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif
