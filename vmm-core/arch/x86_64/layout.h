@@ -27,11 +27,13 @@
 #define LAYOUT_SMBIOS	    0xf0000u
 #define LAYOUT_HIGH_RAM	    0x100000u
 
-/* The boot GDT's selectors: what the loader writes and the core loads */
-#define LAYOUT_GDT_LIMIT 0x2fu
-#define LAYOUT_SEL_CODE	 0x10u
-#define LAYOUT_SEL_DATA	 0x18u
-#define LAYOUT_SEL_TSS	 0x20u /* 16 bytes wide, base 0, limit 0x67 */
+/* Selectors that vCPU 0 starts with, and that the loader's descriptor table at
+ * LAYOUT_GDT holds: PVH's for 32-bit entry, Linux's for 64-bit entry. A TSS
+ * follows the data segment. */
+#define LAYOUT_SEL_CODE32 0x08u
+#define LAYOUT_SEL_DATA32 0x10u
+#define LAYOUT_SEL_CODE64 0x10u
+#define LAYOUT_SEL_DATA64 0x18u
 
 /* The hole below 4 GiB */
 #define LAYOUT_LOW_RAM_END  0xc0000000ull /* 3 GiB */

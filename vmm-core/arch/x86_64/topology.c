@@ -28,11 +28,12 @@ int topology_init(struct topology *ret, unsigned int max_cpus,
 	if (!threads || !cores || !dies || !packages || threads > max_cpus ||
 	    cores > max_cpus || dies > max_cpus || packages > max_cpus ||
 	    threads * cores * dies * packages != max_cpus)
-		return err_set(e, -EINVAL,
-			       "CPU topology %u:%u:%u:%u (threads per core, "
-			       "cores per die, dies per package, packages): the "
-			       "product must be the maximum of %u vCPUs",
-			       threads, cores, dies, packages, max_cpus);
+		return err_set(
+			e, -EINVAL,
+			"CPU topology %u:%u:%u:%u (threads per core, "
+			"cores per die, dies per package, packages): the "
+			"product must be the maximum of %u vCPUs",
+			threads, cores, dies, packages, max_cpus);
 	*ret = (struct topology){
 		.max_cpus = max_cpus,
 		.threads = threads,

@@ -20,9 +20,9 @@
 
 struct topology {
 	unsigned int max_cpus;
-	unsigned int threads;  /* per core */
-	unsigned int cores;    /* per die */
-	unsigned int dies;     /* per package */
+	unsigned int threads; /* per core */
+	unsigned int cores;   /* per die */
+	unsigned int dies;    /* per package */
 	unsigned int packages;
 	/* Widths of the fields, bits; CPUID 0xb/0x1f shift by their sums. */
 	unsigned int thread_bits;
