@@ -13,13 +13,13 @@
 
 #include "common/base/err.h"
 
-#define CONFIG_MAX_DISKS      16
-#define CONFIG_MAX_NETS	      12
-#define CONFIG_MAX_CPUS	      254
-#define CONFIG_MAX_FDS	      16
-#define CONFIG_MAX_OEM	      16
-#define CONFIG_MAX_AFFINITY   254
-#define CONFIG_MAX_HOST_CPUS  64 /* per list */
+#define CONFIG_MAX_DISKS     16
+#define CONFIG_MAX_NETS	     12
+#define CONFIG_MAX_CPUS	     254
+#define CONFIG_MAX_FDS	     16
+#define CONFIG_MAX_OEM	     16
+#define CONFIG_MAX_AFFINITY  254
+#define CONFIG_MAX_HOST_CPUS 64 /* per list */
 
 struct config_affinity {
 	uint32_t index; /* vCPU or queue */
@@ -32,8 +32,8 @@ struct config_cpus {
 	uint32_t max;  /* = boot */
 	bool has_topology;
 	uint32_t threads_per_core, cores_per_die, dies_per_package, packages;
-	uint32_t max_phys_bits; /* 46 */
-	bool nested;		/* on */
+	uint32_t max_phys_bits;		  /* 46 */
+	bool nested;			  /* on */
 	struct config_affinity *affinity; /* owned */
 	uint32_t num_affinity;
 };
@@ -51,11 +51,11 @@ struct config_disk {
 	char *path; /* owned */
 	bool readonly;
 	bool direct;
-	bool sparse; /* on */
-	uint32_t num_queues;  /* 1 */
-	uint32_t queue_size;  /* 128 */
-	char *serial;	      /* NULL = derived from the file's identity */
-	char *id;	      /* "_disk0" */
+	bool sparse;	     /* on */
+	uint32_t num_queues; /* 1 */
+	uint32_t queue_size; /* 128 */
+	char *serial;	     /* NULL = derived from the file's identity */
+	char *id;	     /* "_disk0" */
 	bool disable_io_uring;
 	struct config_affinity *queue_affinity; /* owned */
 	uint32_t num_queue_affinity;
@@ -70,15 +70,15 @@ struct config_net {
 	bool has_mac; /* else random, local */
 	uint8_t host_mac[6];
 	bool has_host_mac;
-	char *ip;   /* with mask: host side address; NULL = none */
+	char *ip; /* with mask: host side address; NULL = none */
 	char *mask;
-	uint32_t mtu; /* 0 = not set */
-	uint32_t num_queues; /* 2: RX + TX */
-	uint32_t queue_size; /* 256 */
+	uint32_t mtu;		 /* 0 = not set */
+	uint32_t num_queues;	 /* 2: RX + TX */
+	uint32_t queue_size;	 /* 256 */
 	int fds[CONFIG_MAX_FDS]; /* opened tap queues, inherited */
 	uint32_t num_fds;
 	bool offload_tso, offload_ufo, offload_csum; /* on */
-	char *id; /* "_net1" */
+	char *id;				     /* "_net1" */
 };
 
 enum config_console_mode {
@@ -92,7 +92,7 @@ enum config_console_mode {
 
 struct config_console {
 	enum config_console_mode mode;
-	char *path; /* FILE, SOCKET */
+	char *path;	 /* FILE, SOCKET */
 	uint32_t iobase; /* debug console only */
 };
 
@@ -115,12 +115,12 @@ struct config {
 	uint32_t num_disks;
 	struct config_net nets[CONFIG_MAX_NETS];
 	uint32_t num_nets;
-	struct config_console serial;	/* null */
-	struct config_console console;	/* tty */
+	struct config_console serial;	     /* null */
+	struct config_console console;	     /* tty */
 	struct config_console debug_console; /* off */
-	char *rng_src; /* "/dev/urandom" */
+	char *rng_src;			     /* "/dev/urandom" */
 	char *log_file;
-	int verbosity; /* number of -v */
+	int verbosity;	  /* number of -v */
 	char *api_socket; /* reserved */
 };
 
@@ -131,8 +131,7 @@ void config_done(struct config *c);
  * value, the reason and what would be accepted. */
 int config_parse_cpus(struct config *c, const char *value, struct err *e);
 int config_parse_memory(struct config *c, const char *value, struct err *e);
-int config_parse_platform(struct config *c, const char *value,
-			  struct err *e);
+int config_parse_platform(struct config *c, const char *value, struct err *e);
 int config_add_disk(struct config *c, const char *value, struct err *e);
 int config_add_net(struct config *c, const char *value, struct err *e);
 int config_parse_console(struct config_console *con, const char *option,

@@ -43,8 +43,7 @@ struct opened {
 void opened_init(struct opened *o);
 void opened_close(struct opened *o);
 
-int open_disk(const struct config_disk *c, struct opened *ret,
-	      struct err *e);
+int open_disk(const struct config_disk *c, struct opened *ret, struct err *e);
 int open_net(const struct config_net *c, struct opened *ret, struct err *e);
 /** open_console() - @what: "serial" or "console", for messages */
 int open_console(const struct config_console *c, const char *what,

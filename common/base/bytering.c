@@ -51,8 +51,8 @@ void bytering_put(struct bytering *r, const uint8_t *data, size_t len)
 int bytering_flush(struct bytering *r, int fd)
 {
 	while (r->len) {
-		size_t first = r->len < r->size - r->head ? r->len
-							  : r->size - r->head;
+		size_t first =
+			r->len < r->size - r->head ? r->len : r->size - r->head;
 		ssize_t n = write(fd, r->data + r->head, first);
 
 		if (n < 0 && errno == EINTR)

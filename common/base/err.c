@@ -64,6 +64,7 @@ int err_prefix(struct err *e, const char *fmt, ...)
 _Noreturn void check_failed(const char *cond, const char *file, int line)
 {
 	log_error("internal check failed: %s at %s:%d", cond, file, line);
-	/* SIGILL needs no system call, so a filter can't turn it into another. */
+	/* SIGILL needs no system call, so a filter can't turn it into another.
+	 */
 	__builtin_trap();
 }

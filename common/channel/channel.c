@@ -93,6 +93,11 @@ int channel_fd(const struct channel *ch)
 	return ch->fd;
 }
 
+const ProtobufCMessageDescriptor *channel_descriptor(const struct channel *ch)
+{
+	return ch->format->descriptor;
+}
+
 int channel_pair(int ret_fds[2], struct err *e)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds) < 0)
@@ -110,8 +115,8 @@ int channel_send(struct channel *ch, const ProtobufCMessage *msg,
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
 	} control;
-	struct iovec iov = { .iov_base = ch->out };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = {.iov_base = ch->out};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 	int want;
 	ssize_t n;
 
@@ -169,8 +174,7 @@ static int channel_take_fds(struct msghdr *mh, struct channel_msg *ret)
 		for (size_t i = 0; i < n; i++) {
 			int fd;
 
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int),
-			       sizeof(fd));
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
 			if (ret->num_fds < CHANNEL_FDS_MAX)
 				ret->fds[ret->num_fds++] = fd;
 			else
@@ -212,12 +216,11 @@ int channel_recv(struct channel *ch, struct channel_msg *ret, struct err *e)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
 	} control;
-	struct iovec iov = { .iov_base = ch->in,
-			     .iov_len = CHANNEL_MSG_MAX + 1 };
-	struct msghdr mh = { .msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.buf,
-			     .msg_controllen = sizeof(control.buf) };
+	struct iovec iov = {.iov_base = ch->in, .iov_len = CHANNEL_MSG_MAX + 1};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.buf,
+			    .msg_controllen = sizeof(control.buf)};
 	ssize_t n;
 	int r;
 

@@ -57,6 +57,8 @@ int channel_new(int fd, const struct channel_format *format, bool blocking,
 		struct channel **ret, struct err *e);
 void channel_free(struct channel *ch); /* NULL allowed; closes */
 int channel_fd(const struct channel *ch);
+/** channel_descriptor() - The kind of its messages */
+const ProtobufCMessageDescriptor *channel_descriptor(const struct channel *ch);
 
 /** channel_pair() - Make two connected, close-on-exec SEQPACKET descriptors */
 int channel_pair(int ret_fds[2], struct err *e);

@@ -151,8 +151,8 @@ int loop_add_timer(struct loop *loop, loop_timer_cb cb, void *arg,
 
 void loop_timer_arm(struct loop_watch *w, uint64_t ms)
 {
-	struct timeval tv = { .tv_sec = (time_t)(ms / 1000),
-			      .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+			     .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	event_add(w->ev, &tv);
 }

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/programs.h"
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/num.h"
+#include "proto/core.pb-c.h"
+#include "proto/device.pb-c.h"
+#include "proto/loader.pb-c.h"
+
+#define ENVELOPE_CHECK(type)                                                   \
+	_Static_assert(sizeof(type) == sizeof(struct envelope) &&              \
+			       offsetof(type, seq) ==                          \
+				       offsetof(struct envelope, seq) &&       \
+			       offsetof(type, answers) ==                      \
+				       offsetof(struct envelope, answers) &&   \
+			       offsetof(type, status) ==                       \
+				       offsetof(struct envelope, status) &&    \
+			       offsetof(type, body) ==                         \
+				       offsetof(struct envelope, body),        \
+		       #type " is no envelope")
+ENVELOPE_CHECK(Bulkhead__CoreMessage);
+ENVELOPE_CHECK(Bulkhead__DeviceMessage);
+ENVELOPE_CHECK(Bulkhead__LoaderMessage);
+
+static void child_name(const struct child *c, char *buf, size_t len)
+{
+	if (c->id[0])
+		snprintf(buf, len, "%s (%s)", c->role, c->id);
+	else
+		snprintf(buf, len, "%s", c->role);
+}
+
+/* A child's text is hostile: one line, printable, bounded. */
+static void child_log_line(struct child *c)
+{
+	static const char letters[] = "EWIDT";
+	enum log_level level = LOG_INFO;
+	const char *text = c->log_line;
+	const char *p;
+	char name[96];
+
+	c->log_line[c->log_len] = '\0';
+	for (uint32_t i = 0; i < c->log_len; i++)
+		if ((unsigned char)c->log_line[i] < 0x20 ||
+		    (unsigned char)c->log_line[i] >= 0x7f)
+			c->log_line[i] = '?';
+	p = c->log_len > 2 && text[1] == ' ' ? strchr(letters, text[0]) : NULL;
+	if (p && *p) {
+		level = (enum log_level)(p - letters);
+		text += 2;
+	}
+	child_name(c, name, sizeof(name));
+	log_line(level, "%s: %s", name, text);
+	c->log_len = 0;
+}
+
+static void child_on_log(int fd, unsigned int events, void *arg)
+{
+	struct child *c = arg;
+	char buf[2048];
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	(void)events;
+	if (n <= 0) {
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		loop_watch_free(c->w_log);
+		c->w_log = NULL;
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (buf[i] == '\n' || c->log_len == sizeof(c->log_line) - 1)
+			child_log_line(c);
+		if (buf[i] != '\n')
+			c->log_line[c->log_len++] = buf[i];
+	}
+}
+
+static void child_drain_log(struct child *c)
+{
+	/* Bounded: a pipe holds at most 64 KiB. */
+	for (int i = 0; c->w_log && i < 64; i++)
+		child_on_log(c->log_fd, LOOP_READ, c);
+	if (c->log_len)
+		child_log_line(c);
+}
+
+static void child_describe_exit(const siginfo_t *si, char *buf, size_t len)
+{
+	if (si->si_code == CLD_EXITED)
+		snprintf(buf, len, "exited with status %d", si->si_status);
+	else if (si->si_status == SIGSYS)
+		snprintf(buf, len, "killed by its seccomp filter");
+	else
+		snprintf(buf, len, "killed by signal %d (%s)", si->si_status,
+			 sigdescr_np(si->si_status) ? sigdescr_np(si->si_status)
+						    : "unknown");
+}
+
+static void child_tell_gone(struct child *c, const char *why)
+{
+	if (c->gone)
+		return;
+	c->gone = true;
+	if (c->handler->gone)
+		c->handler->gone(c, why);
+}
+
+static void child_on_exit(int fd, unsigned int events, void *arg)
+{
+	struct child *c = arg;
+	siginfo_t si = {0};
+	char why[96];
+
+	(void)events;
+	if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
+	    si.si_pid == 0)
+		return;
+	child_drain_log(c);
+	child_describe_exit(&si, why, sizeof(why));
+	loop_watch_free(c->w_pid);
+	c->w_pid = NULL;
+	c->pid = 0;
+	child_tell_gone(c, why);
+}
+
+static int child_take_answer(struct child *c, const struct envelope *env,
+			     int *fds, struct err *e)
+{
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
+		child_answer_cb cb = c->pending[i].cb;
+
+		if (c->pending[i].seq != env->answers)
+			continue;
+		c->pending[i].seq = 0;
+		if (cb)
+			cb(c, env, fds, c->pending[i].arg);
+		return 0;
+	}
+	return err_set(e, -EPROTO, "answer to message %u, which nobody sent",
+		       env->answers);
+}
+
+static void child_on_channel(int fd, unsigned int events, void *arg)
+{
+	struct child *c = arg;
+	struct channel_msg m;
+	const struct envelope *env;
+	struct err e = {0};
+	int r;
+
+	(void)fd;
+	(void)events;
+	r = channel_recv(c->channel, &m, &e);
+	if (r == -EAGAIN)
+		return;
+	if (r == 0) {
+		/* The exit status tells more than the closed channel. */
+		loop_watch_free(c->w_channel);
+		c->w_channel = NULL;
+		return;
+	}
+	if (r == 1) {
+		env = (const struct envelope *)m.msg;
+		if (env->answers)
+			r = child_take_answer(c, env, m.fds, &e);
+		else
+			r = c->handler->message(c, env, m.fds, m.num_fds, &e);
+		channel_msg_done(&m);
+	}
+	if (r < 0 && !c->gone)
+		child_fail(c, e.text);
+}
+
+static int child_watch(struct child *c, struct err *e)
+{
+	int r = loop_add_fd(c->loop, channel_fd(c->channel), LOOP_READ,
+			    child_on_channel, c, &c->w_channel, e);
+
+	if (r == 0)
+		r = loop_add_fd(c->loop, c->pidfd, LOOP_READ, child_on_exit, c,
+				&c->w_pid, e);
+	if (r == 0)
+		r = loop_add_fd(c->loop, c->log_fd, LOOP_READ, child_on_log, c,
+				&c->w_log, e);
+	return r;
+}
+
+/*
+ * As root each process has a host id of its own that no account and no other
+ * running process has, made from the broker's pid (at most 22 bits).
+ */
+static uid_t child_host_id(unsigned int index)
+{
+	return 0x70000000u + ((uid_t)getpid() << 6) + (index & 63);
+}
+
+int child_start(struct child *c, const char *role, const char *id,
+		const struct channel_format *format, struct loop *loop,
+		const struct child_handler *handler, void *owner,
+		unsigned int uid_index, struct err *e)
+{
+	struct sandbox_spawn_args args = {0};
+	struct sandbox_child spawned;
+	int pair[2], pipefd[2], r;
+
+	memset(c, 0, sizeof(*c));
+	snprintf(c->role, sizeof(c->role), "%s", role);
+	snprintf(c->id, sizeof(c->id), "%s", id);
+	c->pidfd = -1;
+	c->log_fd = -1;
+	c->loop = loop;
+	c->handler = handler;
+	c->owner = owner;
+	c->next_seq = 1;
+
+	r = channel_pair(pair, e);
+	if (r < 0)
+		return r;
+	auto_fd mine = pair[0];
+	auto_fd theirs = pair[1];
+
+	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(e, "cannot make a log pipe");
+	c->log_fd = pipefd[0];
+	auto_fd log_end = pipefd[1];
+
+	args.manifest = sandbox_manifest_find(role);
+	check(args.manifest);
+	args.program_fd = programs_fd(role);
+	args.null_fd = programs_null_fd();
+	args.log_fd = log_end;
+	args.channel_fd = theirs;
+	args.host_uid = child_host_id(uid_index);
+	args.host_gid = args.host_uid;
+	args.cgroup_fd = -1;
+	args.die_with_parent = true;
+	r = sandbox_spawn(&args, &spawned, e);
+	if (r < 0) {
+		c->log_fd = fd_close(c->log_fd);
+		err_prefix(e, "cannot start bulkhead-%s", role);
+		return r;
+	}
+	c->pid = spawned.pid;
+	c->pidfd = spawned.pidfd;
+	c->outer = spawned.outer;
+	r = channel_new(mine, format, false, &c->channel, e);
+	if (r == 0) {
+		take_fd(&mine);
+		r = child_watch(c, e);
+	}
+	if (r < 0)
+		child_stop(c);
+	return r;
+}
+
+static int child_send(struct child *c, uint32_t answers,
+		      Bulkhead__Status *status, const ProtobufCMessage *body,
+		      const int *fds, unsigned int num_fds, uint32_t *ret_seq,
+		      struct err *e)
+{
+	/* Large enough for each envelope; they are alike (see above). */
+	struct envelope env;
+	int r;
+
+	if (!c->channel)
+		return err_set(e, -EPIPE, "%s is not running", c->role);
+	protobuf_c_message_init(channel_descriptor(c->channel), &env);
+	env.seq = c->next_seq;
+	env.answers = answers;
+	env.status = status;
+	env.body = (ProtobufCMessage *)(uintptr_t)body;
+	r = channel_send(c->channel, &env.base, fds, num_fds, e);
+	if (r < 0)
+		return r;
+	if (ret_seq)
+		*ret_seq = env.seq;
+	if (++c->next_seq == 0)
+		c->next_seq = 1;
+	return 0;
+}
+
+int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
+		  unsigned int num_fds, child_answer_cb cb, void *arg,
+		  struct err *e)
+{
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
+		int r;
+
+		if (c->pending[i].seq)
+			continue;
+		r = child_send(c, 0, NULL, body, fds, num_fds,
+			       &c->pending[i].seq, e);
+		c->pending[i].cb = cb;
+		c->pending[i].arg = arg;
+		return r;
+	}
+	return err_set(e, -EBUSY, "%s leaves %d requests without an answer",
+		       c->role, CHILD_PENDING_MAX);
+}
+
+int child_answer(struct child *c, uint32_t seq, int code, const char *text,
+		 const ProtobufCMessage *body, struct err *e)
+{
+	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+	char copy[ERR_TEXT_MAX];
+
+	snprintf(copy, sizeof(copy), "%s", text ? text : "");
+	status.code = code;
+	status.text = copy;
+	return child_send(c, seq, &status, body, NULL, 0, NULL, e);
+}
+
+static void child_kill(struct child *c)
+{
+	if (c->pid && c->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+}
+
+void child_fail(struct child *c, const char *why)
+{
+	char text[ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%s", why);
+	loop_watch_free(c->w_channel);
+	c->w_channel = NULL;
+	child_kill(c);
+	child_tell_gone(c, text);
+}
+
+void child_stop(struct child *c)
+{
+	c->gone = true;
+	if (c->pid) {
+		siginfo_t si;
+
+		child_kill(c);
+		/* SIGKILL ends it; waiting can't hang on a healthy kernel. */
+		while (waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED) < 0 &&
+		       errno == EINTR)
+			continue;
+		c->pid = 0;
+	}
+	if (c->w_log)
+		child_drain_log(c);
+	loop_watch_free(c->w_channel);
+	loop_watch_free(c->w_pid);
+	loop_watch_free(c->w_log);
+	c->w_channel = c->w_pid = c->w_log = NULL;
+	channel_free(c->channel);
+	c->channel = NULL;
+	if (c->role[0]) {
+		c->pidfd = fd_close(c->pidfd);
+		c->log_fd = fd_close(c->log_fd);
+	}
+}
+
+static void child_copy_notes(char (*dst)[SANDBOX_NOTE_MAX],
+			     unsigned int *ret_num, char **src, size_t num)
+{
+	*ret_num = 0;
+	for (size_t i = 0; i < num && i < SANDBOX_MAX_NOTES; i++) {
+		char *d = dst[(*ret_num)++];
+
+		snprintf(d, SANDBOX_NOTE_MAX, "%s", src[i]);
+		for (; *d; d++)
+			if ((unsigned char)*d < 0x20 ||
+			    (unsigned char)*d >= 0x7f)
+				*d = '?';
+	}
+}
+
+void child_note_sandbox(struct child *c, const Bulkhead__SandboxReport *r)
+{
+	if (!r)
+		return;
+	child_copy_notes(c->inner.layers, &c->inner.num_layers, r->layers,
+			 r->n_layers);
+	child_copy_notes(c->inner.downgrades, &c->inner.num_downgrades,
+			 r->downgrades, r->n_downgrades);
+	c->inner.syscalls = r->syscalls;
+}

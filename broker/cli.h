@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BROKER_CLI_H
+#define BROKER_CLI_H
+
+/* The subcommands of `bulkhead`; each is a file. They return the exit status:
+ * 0 done, 1 failed, 2 the command line can't be understood. */
+
+#define EXIT_USAGE 2
+
+struct cli_command {
+	const char *name;
+	const char *summary;
+	int (*main)(int argc, char **argv);
+};
+
+int cli_run(int argc, char **argv);
+int cli_ps(int argc, char **argv);
+int cli_power_button(int argc, char **argv);
+int cli_stop(int argc, char **argv);
+
+/** cli_usage_error() - "bulkhead <cmd>: <text>" and where help is
+ *  Return: EXIT_USAGE */
+int cli_usage_error(const char *command, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/narrow.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "common/base/num.h"
+
+int narrow_broker(struct err *e)
+{
+	static const unsigned int keep[] = {
+		CAP_DAC_OVERRIDE, /* open what the operator names */
+		CAP_SETUID,	  /* map a child's own host id */
+		CAP_SETGID,
+		CAP_SYS_ADMIN, /* namespaces where users may not make them */
+		CAP_SETPCAP,   /* empty a child's bounding set */
+		CAP_NET_ADMIN, /* taps */
+		CAP_KILL,      /* end children of another id */
+		CAP_SYS_RESOURCE,
+	};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(e, "cannot set no_new_privs");
+	/* An undumpable process's /proc files belong to root, and an ordinary
+	 * user's broker must write its children's id maps there. */
+	if (geteuid() != 0)
+		return 0;
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return err_errno(e, "cannot become undumpable");
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
+		capng_update(CAPNG_ADD,
+			     (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED |
+					    CAPNG_BOUNDING_SET),
+			     keep[i]);
+	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
+		return err_set(e, -EPERM,
+			       "cannot give up the capabilities that a broker "
+			       "does not need");
+	return 0;
+}

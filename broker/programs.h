@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BROKER_PROGRAMS_H
+#define BROKER_PROGRAMS_H
+
+/*
+ * The executables of the family. They stand beside `bulkhead` itself or in
+ * ../libexec/bulkhead; they are opened once, so that a restart runs the same
+ * file even if the installation changes meanwhile.
+ */
+
+#include "common/base/err.h"
+
+/** programs_open() - Open every program; the error names the missing one */
+int programs_open(struct err *e);
+void programs_close(void);
+
+/** programs_fd() - Descriptor of `bulkhead-<role>`; owned here */
+int programs_fd(const char *role);
+
+/** programs_null_fd() - /dev/null, for every child's descriptors 0 and 1 */
+int programs_null_fd(void);
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "broker/family.h"
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/num.h"
+#include "common/channel/channel.h"
+
+/* A request of the core on its way to the device. */
+struct session_relayed {
+	struct session *session;
+	uint32_t core_seq;
+	Bulkhead__DeviceBody__KindCase kind;
+	uint32_t queue; /* start_queue */
+};
+
+void session_init(struct session *s, struct family *f, uint32_t index,
+		  const char *role, const char *id)
+{
+	memset(s, 0, sizeof(*s));
+	s->family = f;
+	s->index = index;
+	s->slot = index + 1;
+	s->role = role;
+	s->id = id;
+	opened_init(&s->opened);
+	for (unsigned int i = 0; i < SESSION_QUEUES_MAX; i++) {
+		s->record.queues[i].kick_fd = -1;
+		s->record.queues[i].call_fd = -1;
+	}
+}
+
+static void session_free_pending(struct session *s)
+{
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++)
+		if (s->child.pending[i].seq && s->child.pending[i].arg) {
+			free(s->child.pending[i].arg);
+			s->child.pending[i].seq = 0;
+		}
+}
+
+void session_stop(struct session *s)
+{
+	session_free_pending(s);
+	child_stop(&s->child);
+	session_record_clear(&s->record);
+	s->info.valid = false;
+	s->mem_ready = false;
+}
+
+void session_close(struct session *s)
+{
+	session_stop(s);
+	loop_watch_free(s->w_listen);
+	s->w_listen = NULL;
+	opened_close(&s->opened);
+}
+
+static void session_on_attached(struct child *c, const struct envelope *env,
+				int *fds, void *arg)
+{
+	struct session *s = c->owner;
+
+	(void)fds;
+	(void)arg;
+	if (env->status->code) {
+		log_warn("%s: the device refused a client: %s", s->id,
+			 env->status->text);
+		s->has_client = false;
+	}
+}
+
+/* A client of a console socket. One at a time; another is sent away. */
+static void session_on_client(int fd, unsigned int events, void *arg)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__Attach attach = BULKHEAD__ATTACH__INIT;
+	struct session *s = arg;
+	auto_fd client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct err e = {0};
+
+	(void)events;
+	if (client < 0)
+		return;
+	if (s->has_client) {
+		log_warn("%s: second client of %s sent away", s->id,
+			 s->opened.unlink_path);
+		return;
+	}
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_ATTACH;
+	body.attach = &attach;
+	if (child_request(&s->child, &body.base, &client, 1,
+			  session_on_attached, NULL, &e) < 0)
+		log_warn("%s: %s", s->id, e.text);
+	else
+		s->has_client = true;
+}
+
+static int session_take_info(struct session *s, const Bulkhead__DeviceInfo *m)
+{
+	struct session_info *i = &s->info;
+
+	if (!m->num_queues || m->num_queues > SESSION_QUEUES_MAX ||
+	    m->config.len > SESSION_CONFIG_MAX || !m->max_queue_size ||
+	    m->max_queue_size > 32768)
+		return -EBADMSG;
+	i->virtio_id = m->virtio_id;
+	i->features = m->features;
+	i->num_queues = m->num_queues;
+	i->max_queue_size = m->max_queue_size;
+	i->config_len = (uint32_t)m->config.len;
+	if (m->config.len)
+		memcpy(i->config, m->config.data, m->config.len);
+	i->valid = true;
+	child_note_sandbox(&s->child, m->sandbox);
+	return 0;
+}
+
+static void session_on_hello(struct child *c, const struct envelope *env,
+			     int *fds, void *arg)
+{
+	(void)fds;
+	(void)arg;
+	if (env->status->code)
+		child_fail(c, env->status->text);
+}
+
+static void session_on_setup(struct child *c, const struct envelope *env,
+			     int *fds, void *arg)
+{
+	const Bulkhead__DeviceBody *body = (const void *)env->body;
+	struct session *s = c->owner;
+
+	(void)fds;
+	(void)arg;
+	if (env->status->code) {
+		family_fail(s->family, "device %s: %s", s->id,
+			    env->status->text);
+		return;
+	}
+	if (!body || body->kind_case != BULKHEAD__DEVICE_BODY__KIND_INFO ||
+	    session_take_info(s, body->info) < 0) {
+		child_fail(c, "unacceptable description of itself");
+		return;
+	}
+	family_device_ready(s->family, s);
+}
+
+static void session_on_memory(struct child *c, const struct envelope *env,
+			      int *fds, void *arg)
+{
+	struct session *s = c->owner;
+
+	(void)fds;
+	(void)arg;
+	if (env->status->code) {
+		family_fail(s->family, "device %s: %s", s->id,
+			    env->status->text);
+		return;
+	}
+	s->mem_ready = true;
+	family_device_memory_ready(s->family, s);
+}
+
+static int session_on_message(struct child *c, const struct envelope *env,
+			      int *fds, unsigned int num_fds, struct err *e)
+{
+	const Bulkhead__DeviceBody *body = (const void *)env->body;
+	struct session *s = c->owner;
+	int r;
+
+	(void)fds;
+	(void)num_fds;
+	switch (body->kind_case) {
+	case BULKHEAD__DEVICE_BODY__KIND_CONFIG_CHANGED:
+	case BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET:
+		r = family_device_event(s->family, s, body, e);
+		break;
+	case BULKHEAD__DEVICE_BODY__KIND_BACKEND_CLOSED:
+		log_info("%s: back end closed: %s", s->id,
+			 body->backend_closed->reason);
+		s->has_client = false;
+		r = 0;
+		break;
+	default:
+		return err_set(e, -EPROTO,
+			       "message %d is not a device's to send",
+			       (int)body->kind_case);
+	}
+	return r < 0 ? r : child_answer(c, env->seq, 0, NULL, NULL, e);
+}
+
+static void session_on_gone(struct child *c, const char *why)
+{
+	struct session *s = c->owner;
+
+	snprintf(s->last_reason, sizeof(s->last_reason), "%s", why);
+	family_device_gone(s->family, s, why);
+}
+
+static const struct child_handler session_handler = {
+	.message = session_on_message,
+	.gone = session_on_gone,
+};
+
+static void session_fill_setup(struct session *s, Bulkhead__DeviceSetup *m)
+{
+	m->id = (char *)(uintptr_t)s->id;
+	m->num_queues = s->num_queues;
+	m->queue_size = s->queue_size;
+	if (!strcmp(s->role, "blk")) {
+		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_BLK;
+		m->blk = &s->opened.blk;
+	} else if (!strcmp(s->role, "net")) {
+		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_NET;
+		m->net = &s->opened.net;
+	} else if (!strcmp(s->role, "console")) {
+		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_CONSOLE;
+		m->console = &s->opened.console;
+	} else {
+		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_RNG;
+		m->rng = &s->opened.rng;
+	}
+}
+
+static int session_send_hello(struct session *s, struct err *e)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
+
+	hello.min_version = 1;
+	hello.max_version = CHANNEL_VERSION;
+	hello.log_level = log_get_level();
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_HELLO;
+	body.hello = &hello;
+	return child_request(&s->child, &body.base, NULL, 0, session_on_hello,
+			     NULL, e);
+}
+
+static int session_send_setup(struct session *s, struct err *e)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__DeviceSetup setup = BULKHEAD__DEVICE_SETUP__INIT;
+
+	session_fill_setup(s, &setup);
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SETUP;
+	body.setup = &setup;
+	return child_request(&s->child, &body.base, s->opened.fds,
+			     s->opened.num_fds, session_on_setup, NULL, e);
+}
+
+int session_start(struct session *s, struct err *e)
+{
+	int r = child_start(&s->child, s->role, s->id, &channel_format_device,
+			    s->family->loop, &session_handler, s, 2 + s->index,
+			    e);
+
+	if (r == 0)
+		r = session_send_hello(s, e);
+	if (r == 0)
+		r = session_send_setup(s, e);
+	if (r == 0 && s->opened.listen_fd >= 0 && !s->w_listen)
+		r = loop_add_fd(s->family->loop, s->opened.listen_fd, LOOP_READ,
+				session_on_client, s, &s->w_listen, e);
+	return r;
+}
+
+int session_send_memory(struct session *s, const Bulkhead__MemTable *table,
+			const int *fds, unsigned int num_fds, struct err *e)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_MEM_TABLE;
+	body.set_mem_table = (Bulkhead__MemTable *)(uintptr_t)table;
+	return child_request(&s->child, &body.base, fds, num_fds,
+			     session_on_memory, NULL, e);
+}
+
+/* Only these answers carry a body that the core may see. */
+static bool session_answer_ok(const struct session_relayed *r,
+			      const Bulkhead__DeviceBody *answer)
+{
+	if (!answer)
+		return true;
+	return r->kind == BULKHEAD__DEVICE_BODY__KIND_STOP_QUEUE &&
+	       answer->kind_case == BULKHEAD__DEVICE_BODY__KIND_QUEUE_STATE;
+}
+
+static void session_on_relayed(struct child *c, const struct envelope *env,
+			       int *fds, void *arg)
+{
+	auto_free struct session_relayed *r = arg;
+	struct session *s = r->session;
+	Bulkhead__DeviceBody *answer = (void *)env->body;
+	struct err e = {0};
+
+	(void)fds;
+	if (!session_answer_ok(r, answer)) {
+		child_fail(c, "answer of the wrong kind");
+		return;
+	}
+	if (env->status->code &&
+	    r->kind == BULKHEAD__DEVICE_BODY__KIND_START_QUEUE)
+		session_record_stop_queue(&s->record, r->queue);
+	if (family_answer_core(s->family, s, r->core_seq, env->status, answer,
+			       &e) < 0)
+		family_fail(s->family, "core: %s", e.text);
+}
+
+int session_relay(struct session *s, uint32_t core_seq,
+		  const Bulkhead__DeviceBody *body, int *fds,
+		  unsigned int num_fds, struct err *e)
+{
+	auto_free struct session_relayed *relayed = NULL;
+	int r = session_policy(&s->info, &s->record, body, e);
+
+	if (r < 0)
+		return r;
+	relayed = calloc(1, sizeof(*relayed));
+	if (!relayed)
+		return err_set(e, -ENOMEM, "no memory for a relayed request");
+	relayed->session = s;
+	relayed->core_seq = core_seq;
+	relayed->kind = body->kind_case;
+	if (body->kind_case == BULKHEAD__DEVICE_BODY__KIND_START_QUEUE)
+		relayed->queue = body->start_queue->index;
+	r = child_request(&s->child, &body->base, fds, num_fds,
+			  session_on_relayed, relayed, e);
+	if (r < 0)
+		return r;
+	take_ptr(relayed);
+	session_record_apply(&s->record, body, fds);
+	return 0;
+}
+
+int session_quiesce(struct session *s, child_answer_cb done)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__Quiesce quiesce = BULKHEAD__QUIESCE__INIT;
+
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_QUIESCE;
+	body.quiesce = &quiesce;
+	return child_request(&s->child, &body.base, NULL, 0, done, NULL, NULL);
+}
