@@ -23,7 +23,10 @@ endfunction()
 function(bulkhead_test name)
   cmake_parse_arguments(P "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${P_SOURCES})
-  target_link_libraries(${name} PRIVATE bulkhead_flags ${P_LIBS} criterion)
+  # Criterion finds its tests in a section that the linker sees no use of; as a
+  # library the option comes after bulkhead_flags' own.
+  target_link_libraries(${name} PRIVATE bulkhead_flags ${P_LIBS} criterion
+    -Wl,--no-gc-sections)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/unit)
   add_test(NAME ${name} COMMAND ${name} --short-filename)
