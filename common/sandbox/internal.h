@@ -33,7 +33,8 @@
  * large mappings and system calls of its own, so there the program keeps the
  * root, some rlimits, and gets neither Landlock nor seccomp.
  */
-#define SANDBOX_SANITIZER_NOTE "sanitizer build: no empty root, landlock, seccomp"
+#define SANDBOX_SANITIZER_NOTE                                                 \
+	"sanitizer build: no empty root, landlock, seccomp"
 
 #define JAIL_NUM_RLIMITS 12
 
@@ -47,11 +48,11 @@ struct jail_rlimit {
 struct jail {
 	int fds[SANDBOX_NUM_FDS];
 	int program_fd;
-	int sync_fd;	   /* the child's end, close-on-exec */
-	const char *name;  /* argv[0] */
-	uid_t uid;	   /* to become, as seen inside */
+	int sync_fd;	  /* the child's end, close-on-exec */
+	const char *name; /* argv[0] */
+	uid_t uid;	  /* to become, as seen inside */
 	gid_t gid;
-	bool user_ns;	   /* the parent maps ids and then says go */
+	bool user_ns; /* the parent maps ids and then says go */
 	bool drop_groups;
 	bool uts_ns;
 	bool die_with_parent;
@@ -84,7 +85,7 @@ enum jail_step {
 
 /* The child's words to the parent. End of file = the program runs. */
 struct jail_message {
-	int32_t step; /* enum jail_step */
+	int32_t step;  /* enum jail_step */
 	int32_t error; /* errno */
 };
 

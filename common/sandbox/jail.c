@@ -107,8 +107,8 @@ static int jail_arrange_fds(const struct jail *j, int *ret_sync)
 #if !SANDBOX_SANITIZER
 /*
  * pivot_root(".", ".") stacks the old root on the new one; detaching it
- * leaves the empty one alone. Mode 0: without capabilities it can't even be
- * searched.
+ * leaves the empty one alone. It may be searched, in vain, but not listed; a
+ * mode of 0 would keep us out too, as its owner has no id in here yet.
  */
 static enum jail_step jail_change_root(void)
 {
@@ -118,7 +118,7 @@ static enum jail_step jail_change_root(void)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return JAIL_MOUNT_PRIVATE;
 	if (mount("none", "/proc", "tmpfs", flags,
-		  "nr_inodes=2,size=4k,mode=0") < 0 ||
+		  "nr_inodes=2,size=4k,mode=0111") < 0 ||
 	    chdir("/proc") < 0)
 		return JAIL_MOUNT_ROOT;
 	if (syscall(SYS_pivot_root, ".", ".") < 0 ||

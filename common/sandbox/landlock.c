@@ -32,13 +32,12 @@ static const struct {
 	uint8_t scoped;
 	uint8_t size; /* of the part of the struct that this version knows */
 } landlock_versions[] = {
-	{0, 0, 0, 0},
-	{13, 0, 0, 8},	/* 1: files */
-	{14, 0, 0, 8},	/* 2: refer */
-	{15, 0, 0, 8},	/* 3: truncate */
-	{15, 2, 0, 16}, /* 4: TCP bind and connect */
-	{16, 2, 0, 16}, /* 5: ioctl on devices */
-	{16, 2, 2, 24}, /* 6: abstract sockets, signals */
+	{0, 0, 0, 0},	{13, 0, 0, 8}, /* 1: files */
+	{14, 0, 0, 8},		       /* 2: refer */
+	{15, 0, 0, 8},		       /* 3: truncate */
+	{15, 2, 0, 16},		       /* 4: TCP bind and connect */
+	{16, 2, 0, 16},		       /* 5: ioctl on devices */
+	{16, 2, 2, 24},		       /* 6: abstract sockets, signals */
 };
 
 static uint64_t landlock_bits(unsigned int n)

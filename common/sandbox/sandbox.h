@@ -54,13 +54,13 @@ struct sandbox_report {
 
 /* One program's manifest, compiled from <folder>/<name>.manifest. */
 struct sandbox_manifest {
-	const char *program;	/* "bulkhead-blk" */
-	const char *role;	/* "blk" */
-	uint64_t rlimit_nofile; /* descriptors it may ever hold */
-	uint64_t rlimit_fsize;	/* bytes; UINT64_MAX = unlimited */
+	const char *program;	 /* "bulkhead-blk" */
+	const char *role;	 /* "blk" */
+	uint64_t rlimit_nofile;	 /* descriptors it may ever hold */
+	uint64_t rlimit_fsize;	 /* bytes; UINT64_MAX = unlimited */
 	uint64_t rlimit_memlock; /* bytes */
-	uint64_t rlimit_nproc;	/* processes and threads; 0 = not limited */
-	uint64_t rlimit_stack;	/* bytes */
+	uint64_t rlimit_nproc;	 /* processes and threads; 0 = not limited */
+	uint64_t rlimit_stack;	 /* bytes */
 };
 
 /** sandbox_manifest_find() - By role; NULL if unknown */
@@ -68,13 +68,13 @@ const struct sandbox_manifest *sandbox_manifest_find(const char *role);
 
 struct sandbox_spawn_args {
 	const struct sandbox_manifest *manifest;
-	int program_fd;	 /* O_PATH or O_RDONLY descriptor of the executable */
-	int null_fd;	 /* /dev/null */
-	int log_fd;	 /* write end of the log pipe */
-	int channel_fd;	 /* the child's end */
-	uid_t host_uid;	 /* what the child is outside its user namespace */
-	gid_t host_gid;	 /* (ignored, own ids used, for an ordinary user) */
-	int cgroup_fd;	 /* cgroup v2 folder, -1 = stay */
+	int program_fd; /* O_PATH or O_RDONLY descriptor of the executable */
+	int null_fd;	/* /dev/null */
+	int log_fd;	/* write end of the log pipe */
+	int channel_fd; /* the child's end */
+	uid_t host_uid; /* what the child is outside its user namespace */
+	gid_t host_gid; /* (ignored, own ids used, for an ordinary user) */
+	int cgroup_fd;	/* cgroup v2 folder, -1 = stay */
 	bool die_with_parent; /* SIGKILL when the caller's thread ends */
 };
 

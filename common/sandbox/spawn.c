@@ -191,8 +191,8 @@ static long spawn_try_clone(struct spawn_plan *p,
 			    struct err *e)
 {
 	for (;;) {
-		long pid = spawn_clone(p->namespaces, args->cgroup_fd,
-				       ret_pidfd);
+		long pid =
+			spawn_clone(p->namespaces, args->cgroup_fd, ret_pidfd);
 		int error = errno, r;
 
 		if (pid >= 0)
@@ -353,17 +353,16 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 				       strerrordesc_np(m.error));
 		return 1;
 	default:
-		return err_set(e, -m.error, "%s: %s%s", jail_step_name(m.step),
-			       strerrordesc_np(m.error),
-			       m.step >= JAIL_HOSTNAME &&
-					       m.step <= JAIL_PIVOT &&
-					       (m.error == EPERM ||
-						m.error == EACCES)
-				       ? "; a security module refuses it to "
-					 "user namespaces (Ubuntu: sysctl "
-					 "kernel.apparmor_restrict_"
-					 "unprivileged_userns=0)"
-				       : "");
+		return err_set(
+			e, -m.error, "%s: %s%s", jail_step_name(m.step),
+			strerrordesc_np(m.error),
+			m.step >= JAIL_HOSTNAME && m.step <= JAIL_PIVOT &&
+					(m.error == EPERM || m.error == EACCES)
+				? "; a security module refuses it to "
+				  "user namespaces (Ubuntu: sysctl "
+				  "kernel.apparmor_restrict_"
+				  "unprivileged_userns=0)"
+				: "");
 	}
 }
 

@@ -119,11 +119,10 @@ static int start_check_fds(struct err *e)
 			bool open = !(p[i].revents & POLLNVAL);
 
 			if (open != (first + i < SANDBOX_NUM_FDS))
-				return err_set(e, -EBADF,
-					       "descriptor %ld is %s",
-					       first + i,
-					       open ? "not declared"
-						    : "missing");
+				return err_set(
+					e, -EBADF, "descriptor %ld is %s",
+					first + i,
+					open ? "not declared" : "missing");
 		}
 	}
 	return 0;
@@ -132,8 +131,7 @@ static int start_check_fds(struct err *e)
 #if !SANDBOX_SANITIZER
 static int start_check_root(struct err *e)
 {
-	const unsigned long want =
-		ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
+	const unsigned long want = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
 	struct statfs fs;
 
 	if (statfs("/", &fs) < 0)
