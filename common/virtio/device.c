@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "common/base/cleanup.h"
@@ -46,8 +47,10 @@ void device_needs_reset(struct device *dev, struct queue *q, const char *why)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT(4);
 
+	if (q && q->reset_told)
+		return;
 	if (q)
-		q->broken = true;
+		q->broken = q->reset_told = true;
 	log_limited(&limit, LOG_WARN, "queue %d: %s; the device needs a reset",
 		    q ? (int)q->index : -1, why);
 	atomic_store(&dev->rt->reset_why, why);
@@ -383,6 +386,8 @@ int device_main(const struct device_ops *ops)
 	struct err e = {0};
 	int r;
 
+	/* A back end's peer that went away is an error code, not our end. */
+	signal(SIGPIPE, SIG_IGN);
 	r = sandbox_start(RUNTIME_HEAP + ops->heap, &rt.report, &e);
 	if (r == 0)
 		r = device_init(&dev, &rt, ops, SANDBOX_FD_CHANNEL, &e);

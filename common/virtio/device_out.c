@@ -211,6 +211,7 @@ static int device_out_all(struct device *dev)
 		rt->out_head = (rt->out_head + 1) % RUNTIME_OUT_MAX;
 		rt->out_len--;
 	}
+	rt->out_head = 0; /* few pages of it are ever touched */
 	/* Events only to a broker that knows the device. */
 	if (rt->state != RUNTIME_READY)
 		return 0;

@@ -112,6 +112,7 @@ int queue_start(struct queue *q, const struct queue_config *cfg,
 	q->signalled = false;
 	q->kicks_paused = false;
 	q->broken = false;
+	q->reset_told = false;
 	memset(q->taken, 0, (cfg->size + 63) / 64 * sizeof(q->taken[0]));
 	r = q->packed ? packed_start(q, cfg, e) : split_start(q, cfg, e);
 	q->started = r == 0;
@@ -193,6 +194,17 @@ bool queue_resume_kicks(struct queue *q)
 	if (q->broken)
 		return false;
 	return q->packed ? packed_resume_kicks(q) : split_resume_kicks(q);
+}
+
+/*
+ * @sys device write: a kick for ourselves, by eventfd
+ */
+void queue_kick_self(struct queue *q)
+{
+	const uint64_t one = 1;
+
+	if (write(q->kick_fd, &one, sizeof(one)) < 0)
+		errno = 0; /* a full counter is a kick, too */
 }
 
 /*

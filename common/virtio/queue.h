@@ -68,6 +68,7 @@ struct queue {
 	bool signalled;	   /* the driver was interrupted since the start */
 	bool kicks_paused; /* queue_pause_kicks() */
 	bool broken;
+	bool reset_told;      /* device_needs_reset() said it already */
 	uint16_t pushed;      /* chains completed, not yet published */
 	uint16_t batch_first; /* packed: their first slot, */
 	uint16_t batch_flags; /* its flags, written last, */
@@ -135,6 +136,13 @@ void queue_flush(struct queue *q);
  */
 void queue_pause_kicks(struct queue *q);
 bool queue_resume_kicks(struct queue *q);
+
+/**
+ * queue_kick_self() - Come back to this queue soon, as if the driver kicked
+ *
+ * For a device that served its share and lets the worker's others have theirs.
+ */
+void queue_kick_self(struct queue *q);
 
 /** queue_call() - Interrupt the driver in any case, as after a restart */
 void queue_call(struct queue *q);

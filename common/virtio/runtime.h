@@ -30,7 +30,7 @@
 
 #define RUNTIME_HEAP	 (768ULL * 1024) /* bytes; plus ops->heap */
 #define RUNTIME_DRAIN_MS 5000		 /* at the end of the channel */
-#define RUNTIME_TEXT_MAX 192		 /* bytes of text in an answer */
+#define RUNTIME_TEXT_MAX ERR_TEXT_MAX	 /* bytes of text in an answer */
 /* Per queue a start and a stop; a drain; one answered at once. */
 #define RUNTIME_OUT_MAX (2 * DEVICE_QUEUES_MAX + 8)
 
