@@ -20,8 +20,7 @@ static void fd_ready(struct worker *w, uint32_t events, void *arg)
 	net_pair_wait_events(p);
 }
 
-/* @sys net write: wake a pair up, or tell the control thread that a pair has
- * settled */
+/* @sys net write: wake a pair up, tell that it has settled */
 static void settle(struct net_pair *p)
 {
 	static const uint64_t one = 1;

@@ -60,8 +60,8 @@ static int tap_flush(struct net_pair *p)
 }
 
 /*
- * @sys net ioctl(1==TUNSETQUEUE): enable or disable a queue pair; the kernel
- * asks no capability for it on an open queue
+ * @sys net ioctl(1==TUNSETQUEUE): enable or disable a queue pair
+ * (the kernel asks no capability for it on a queue that is open)
  */
 static int tap_enable(struct net_pair *p, bool on)
 {
@@ -76,8 +76,8 @@ static int tap_enable(struct net_pair *p, bool on)
 }
 
 /*
- * @sys net ioctl(1==TUNSETOFFLOAD): what the driver accepts in received
- * frames; for the whole interface, so pair 0 speaks for all
+ * @sys net ioctl(1==TUNSETOFFLOAD): what the driver accepts
+ * (in received frames; for the whole interface, so pair 0 speaks for all)
  */
 static int tap_offload(struct net *n, unsigned int tun_flags)
 {
