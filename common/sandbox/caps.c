@@ -17,8 +17,6 @@
 
 int caps_probe(struct caps *ret, struct err *e)
 {
-	int last = 0;
-
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_get_caps_process() < 0)
 		return err_set(e, -EIO,
@@ -27,17 +25,19 @@ int caps_probe(struct caps *ret, struct err *e)
 	ret->sys_admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 	ret->setuid = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID);
 	ret->setgid = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID);
-	while (last < 63 && prctl(PR_CAPBSET_READ, last + 1, 0, 0, 0) >= 0)
-		last++;
-	ret->last_cap = last;
 	return 0;
 }
 
-int caps_drop_bounding(int last_cap)
+int caps_drop_bounding(void)
 {
-	for (int cap = 0; cap <= last_cap; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return -errno;
+	for (int cap = 0; cap < 64; cap++) {
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+			continue;
+		/* Beyond the last one that this kernel knows. */
+		if (errno == EINVAL && cap > CAP_AUDIT_READ)
+			break;
+		return -errno;
+	}
 	return 0;
 }
 

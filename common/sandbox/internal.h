@@ -56,7 +56,6 @@ struct jail {
 	bool drop_groups;
 	bool uts_ns;
 	bool die_with_parent;
-	int last_cap;
 	struct jail_rlimit rlimits[JAIL_NUM_RLIMITS];
 	unsigned int num_rlimits;
 };
@@ -64,6 +63,7 @@ struct jail {
 enum jail_step {
 	JAIL_DESCRIPTORS,
 	JAIL_SESSION,
+	JAIL_NETWORK,
 	JAIL_HOSTNAME,
 	JAIL_MOUNT_PRIVATE,
 	JAIL_MOUNT_ROOT,
@@ -98,12 +98,11 @@ struct caps {
 	bool sys_admin;
 	bool setuid;
 	bool setgid;
-	int last_cap; /* highest that this kernel knows */
 };
 int caps_probe(struct caps *ret, struct err *e);
 
 /* In the child; 0 or -errno. */
-int caps_drop_bounding(int last_cap);
+int caps_drop_bounding(void);
 int caps_lock_securebits(void);
 int caps_drop_all(void);
 

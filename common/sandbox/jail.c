@@ -17,6 +17,7 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -36,6 +37,7 @@
 static const char *const step_names[JAIL_NUM_STEPS] = {
 	[JAIL_DESCRIPTORS] = "arranging descriptors",
 	[JAIL_SESSION] = "starting a session",
+	[JAIL_NETWORK] = "making a network namespace",
 	[JAIL_HOSTNAME] = "setting the host name",
 	[JAIL_MOUNT_PRIVATE] = "making mounts private",
 	[JAIL_MOUNT_ROOT] = "mounting the empty root",
@@ -185,6 +187,9 @@ static void jail_namespaces(const struct jail *j)
 	static const char host[] = "bulkhead";
 	enum jail_step step;
 
+	/* The dearest namespace: here it overlaps with parent and siblings. */
+	if (unshare(CLONE_NEWNET) < 0)
+		jail_fail(JAIL_FD_SYNC, JAIL_NETWORK, errno);
 	if (j->uts_ns && (sethostname(host, sizeof(host) - 1) < 0 ||
 			  setdomainname("", 0) < 0))
 		jail_fail(JAIL_FD_SYNC, JAIL_HOSTNAME, errno);
@@ -200,7 +205,7 @@ static void jail_drop_privileges(const struct jail *j)
 	for (unsigned int i = 0; i < j->num_rlimits; i++)
 		if (setrlimit(j->rlimits[i].resource, &j->rlimits[i].value) < 0)
 			jail_fail(sync, JAIL_RLIMITS, errno);
-	jail_check(caps_drop_bounding(j->last_cap), sync, JAIL_BOUNDING);
+	jail_check(caps_drop_bounding(), sync, JAIL_BOUNDING);
 	jail_check(caps_lock_securebits(), sync, JAIL_SECUREBITS);
 	jail_check(jail_change_ids(j), sync, JAIL_IDS);
 	jail_check(caps_drop_all(), sync, JAIL_CAPABILITIES);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The outer stage, the parent's half: one clone3 into all namespaces, the id
+ * The outer stage, the parent's half: one clone3 into the namespaces, the id
  * map, then the child's reports until its end of the sync socket closes by
  * exec. jail.c is the child's half.
  */
@@ -47,7 +47,9 @@ struct spawn_plan {
 static long spawn_clone(uint64_t namespaces, int cgroup_fd, int *ret_pidfd)
 {
 	struct clone_args args = {
-		.flags = namespaces | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		/* The child makes its network itself, beside its siblings. */
+		.flags = (namespaces & ~(uint64_t)CLONE_NEWNET) | CLONE_PIDFD |
+			 CLONE_CLEAR_SIGHAND,
 		.pidfd = (uint64_t)(uintptr_t)ret_pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -245,7 +247,6 @@ static int spawn_make_plan(const struct sandbox_spawn_args *args,
 		.name = args->manifest->program,
 		.drop_groups = p->privileged,
 		.die_with_parent = args->die_with_parent,
-		.last_cap = p->caps.last_cap,
 	};
 	spawn_plan_rlimits(j, args->manifest, report);
 	return 0;
@@ -356,7 +357,7 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 		return err_set(
 			e, -m.error, "%s: %s%s", jail_step_name(m.step),
 			strerrordesc_np(m.error),
-			m.step >= JAIL_HOSTNAME && m.step <= JAIL_PIVOT &&
+			m.step >= JAIL_NETWORK && m.step <= JAIL_PIVOT &&
 					(m.error == EPERM || m.error == EACCES)
 				? "; a security module refuses it to "
 				  "user namespaces (Ubuntu: sysctl "
