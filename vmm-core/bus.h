@@ -33,7 +33,6 @@ int bus_add(struct bus *b, uint64_t base, uint64_t size,
 void bus_remove(struct bus *b, uint64_t base);
 
 void bus_read(struct bus *b, uint64_t addr, uint8_t *data, uint32_t len);
-void bus_write(struct bus *b, uint64_t addr, const uint8_t *data,
-	       uint32_t len);
+void bus_write(struct bus *b, uint64_t addr, const uint8_t *data, uint32_t len);
 
 #endif

@@ -27,10 +27,10 @@ struct hv_vcpu; /* one virtual CPU */
 
 struct hv_caps {
 	bool pio_ioeventfd;
-	bool needs_emulator;   /* MMIO exits come undecoded */
+	bool needs_emulator; /* MMIO exits come undecoded */
 	bool pinned_ram;
-	bool x2apic_ext_dest;  /* 15-bit MSI destinations */
-	bool software_only;    /* guest ring 0 is interpreted: see lab docs */
+	bool x2apic_ext_dest; /* 15-bit MSI destinations */
+	bool software_only;   /* guest ring 0 is interpreted: see lab docs */
 	unsigned int max_vcpus;
 	unsigned int phys_bits; /* host-physical address width */
 	uint64_t tsc_khz;	/* 0 = unknown */
@@ -38,16 +38,16 @@ struct hv_caps {
 };
 
 enum hv_exit_kind {
-	HV_EXIT_NONE,	     /* handled inside; run again */
+	HV_EXIT_NONE, /* handled inside; run again */
 	HV_EXIT_PIO,
 	HV_EXIT_MMIO,
-	HV_EXIT_EOI,	     /* level-triggered vector ended */
+	HV_EXIT_EOI, /* level-triggered vector ended */
 	HV_EXIT_HALTED,
 	HV_EXIT_INTERRUPTED, /* hv_vcpu_kick() or a signal */
 	HV_EXIT_SHUTDOWN,    /* triple fault */
 	HV_EXIT_RESET,
 	HV_EXIT_POWEROFF,
-	HV_EXIT_ERROR,	     /* text says what */
+	HV_EXIT_ERROR, /* text says what */
 };
 
 struct hv_exit {
@@ -64,6 +64,7 @@ struct hv_exit {
 struct hv_vm_config {
 	unsigned int max_vcpus;
 	unsigned int ioapic_pins; /* 24 */
+	unsigned int max_gsis;	  /* routes, the pins included */
 };
 
 /* An interrupt message; the architecture's MSI encoding. */
@@ -75,8 +76,7 @@ struct hv_msi {
 
 /** hv_open() - Take an opened hypervisor device over and probe it */
 int hv_open(int fd, struct hv **ret, struct hv_caps *ret_caps, struct err *e);
-int hv_vm_create(struct hv *hv, const struct hv_vm_config *cfg,
-		 struct err *e);
+int hv_vm_create(struct hv *hv, const struct hv_vm_config *cfg, struct err *e);
 void hv_free(struct hv *hv);
 
 #define HV_MEM_READONLY 1u
@@ -86,11 +86,21 @@ int hv_mem_map(struct hv *hv, gpa_t gpa, void *hva, uint64_t len,
 	       unsigned int flags, struct err *e);
 int hv_mem_unmap(struct hv *hv, gpa_t gpa, uint64_t len, struct err *e);
 
-int hv_vcpu_new(struct hv *hv, unsigned int index, struct hv_vcpu **ret,
+/** hv_vcpu_new() - @id: the architecture's processor id (x86: the APIC id) */
+int hv_vcpu_new(struct hv *hv, unsigned int id, struct hv_vcpu **ret,
 		struct err *e);
 void hv_vcpu_free(struct hv_vcpu *v);
-/** hv_vcpu_arch() - Back-end handle for vmm-core/arch (CPUID, registers) */
+/** hv_fd(), hv_vcpu_fd() - Back-end handles for vmm-core/arch (CPUID,
+ *  registers): the hypervisor's and the vCPU's */
+int hv_fd(const struct hv *hv);
 int hv_vcpu_fd(const struct hv_vcpu *v);
+
+/** hv_vcpu_bind() - The calling thread will run @v; before its first run */
+void hv_vcpu_bind(struct hv_vcpu *v);
+
+/** hv_vcpu_describe() - Where the guest stands, for a person; while @v isn't
+ *  running, from a thread that may call more than run */
+void hv_vcpu_describe(struct hv_vcpu *v, char *buf, size_t size);
 
 /**
  * hv_vcpu_run() - Until the next exit
@@ -107,6 +117,7 @@ void hv_vcpu_kick(struct hv_vcpu *v);
  * changed with hv_route_set()/hv_route_clear() and takes effect with
  * hv_route_commit().
  */
+/** hv_route_set() - Return: 0, -ENOSPC (@gsi beyond max_gsis) */
 int hv_route_set(struct hv *hv, uint32_t gsi, const struct hv_msi *msi);
 void hv_route_clear(struct hv *hv, uint32_t gsi);
 int hv_route_commit(struct hv *hv, struct err *e);

@@ -9,23 +9,23 @@
  */
 
 /* Guest-physical, below 1 MiB (written by the loader) */
-#define LAYOUT_GDT	    0x500u
-#define LAYOUT_IDT	    0x520u
-#define LAYOUT_PVH_START    0x6000u
-#define LAYOUT_PVH_MODLIST  0x6040u
-#define LAYOUT_PVH_MEMMAP   0x7000u
-#define LAYOUT_ZERO_PAGE    0x7000u
-#define LAYOUT_STACK	    0x8ff0u
-#define LAYOUT_PML4	    0xa000u
-#define LAYOUT_PDPT	    0xb000u
-#define LAYOUT_PD	    0xc000u /* 4 pages: 4 GiB in 2 MiB pages */
-#define LAYOUT_CMDLINE	    0x20000u
-#define LAYOUT_CMDLINE_MAX  0x10000u /* bytes, with the NUL */
-#define LAYOUT_EBDA	    0xa0000u /* end of low RAM in the memory map */
-#define LAYOUT_RSDP	    0xa0000u /* ACPI tables follow */
-#define LAYOUT_ACPI_END	    0xf0000u
-#define LAYOUT_SMBIOS	    0xf0000u
-#define LAYOUT_HIGH_RAM	    0x100000u
+#define LAYOUT_GDT	   0x500u
+#define LAYOUT_IDT	   0x520u
+#define LAYOUT_PVH_START   0x6000u
+#define LAYOUT_PVH_MODLIST 0x6040u
+#define LAYOUT_PVH_MEMMAP  0x7000u
+#define LAYOUT_ZERO_PAGE   0x7000u
+#define LAYOUT_STACK	   0x8ff0u
+#define LAYOUT_PML4	   0xa000u
+#define LAYOUT_PDPT	   0xb000u
+#define LAYOUT_PD	   0xc000u /* 4 pages: 4 GiB in 2 MiB pages */
+#define LAYOUT_CMDLINE	   0x20000u
+#define LAYOUT_CMDLINE_MAX 0x10000u /* bytes, with the NUL */
+#define LAYOUT_EBDA	   0xa0000u /* end of low RAM in the memory map */
+#define LAYOUT_RSDP	   0xa0000u /* ACPI tables follow */
+#define LAYOUT_ACPI_END	   0xf0000u
+#define LAYOUT_SMBIOS	   0xf0000u
+#define LAYOUT_HIGH_RAM	   0x100000u
 
 /* Selectors that vCPU 0 starts with, and that the loader's descriptor table at
  * LAYOUT_GDT holds: PVH's for 32-bit entry, Linux's for 64-bit entry. A TSS
