@@ -124,30 +124,44 @@ static bool link_reset(void *opaque)
 	return false;
 }
 
+/* The newest waiting write to the same bytes, so that replacing it leaves the
+ * last value last. */
+static struct link_write *link_waiting_write(struct device_link *l,
+					     uint32_t offset, uint32_t len)
+{
+	for (unsigned int i = l->num_writes; i > 0; i--) {
+		struct link_write *w =
+			&l->writes[(l->first_write + i - 1) % LINK_WRITES];
+
+		if (w->offset == offset && w->len == len)
+			return w;
+	}
+	return NULL;
+}
+
 static void link_config_write(void *opaque, uint32_t offset,
 			      const uint8_t *data, uint32_t len)
 {
 	struct device_link *l = opaque;
-	unsigned int i;
+	struct link_write *w;
 
 	check(len <= LINK_WRITE_LEN_MAX);
-	for (i = 0; l->num_writes == LINK_WRITES && i < LINK_WRITES; i++) {
-		if (l->writes[i].offset == offset && l->writes[i].len == len) {
-			memcpy(l->writes[i].data, data, len);
-			return;
-		}
-	}
 	if (l->num_writes == LINK_WRITES) {
+		w = link_waiting_write(l, offset, len);
+	} else {
+		w = &l->writes[(l->first_write + l->num_writes) % LINK_WRITES];
+		l->num_writes++;
+	}
+	if (!w) {
 		log_limited(&l->log, LOG_WARN,
 			    "%s: the driver writes config space faster than "
 			    "the device answers; a write is lost",
 			    l->id);
 		return;
 	}
-	i = (l->first_write + l->num_writes) % LINK_WRITES;
-	l->writes[i] = (struct link_write){.offset = offset, .len = len};
-	memcpy(l->writes[i].data, data, len);
-	l->num_writes++;
+	w->offset = offset;
+	w->len = len;
+	memcpy(w->data, data, len);
 	link_post(l);
 }
 

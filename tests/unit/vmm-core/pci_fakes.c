@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/vmm-core/pci_fakes.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fake fake;
+
+static void fake_deliver(uint32_t gsi)
+{
+	uint64_t count;
+
+	if (fake.gsi[gsi].fd < 0 || !fake.gsi[gsi].committed)
+		return;
+	if (read(fake.gsi[gsi].fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	if (fake.num_fired < FAKE_MAX)
+		fake.fired[fake.num_fired++] = fake.gsi[gsi].msi;
+}
+
+int gate_call(struct gate *g, int (*fn)(struct hv *hv, void *arg), void *arg)
+{
+	(void)g;
+	fake.gate_calls++;
+	return fn(NULL, arg);
+}
+
+int hv_route_set(struct hv *hv, uint32_t gsi, const struct hv_msi *msi)
+{
+	(void)hv;
+	check(gsi < FAKE_GSIS);
+	fake.gsi[gsi].staged = *msi;
+	fake.gsi[gsi].set = true;
+	return 0;
+}
+
+void hv_route_clear(struct hv *hv, uint32_t gsi)
+{
+	(void)hv;
+	fake.gsi[gsi].set = false;
+}
+
+int hv_route_commit(struct hv *hv, struct err *e)
+{
+	(void)hv;
+	fake.commits++;
+	if (fake.commit_error)
+		return err_set(e, fake.commit_error, "no more routes");
+	for (unsigned int i = 0; i < FAKE_GSIS; i++) {
+		fake.gsi[i].committed = fake.gsi[i].set;
+		fake.gsi[i].msi = fake.gsi[i].staged;
+	}
+	return 0;
+}
+
+int hv_irqfd_add(struct hv *hv, int fd, uint32_t gsi, struct err *e)
+{
+	(void)hv;
+	(void)e;
+	check(fake.gsi[gsi].fd < 0);
+	fake.gsi[gsi].fd = fd;
+	fake_deliver(gsi);
+	return 0;
+}
+
+int hv_irqfd_del(struct hv *hv, int fd, uint32_t gsi, struct err *e)
+{
+	(void)hv;
+	(void)e;
+	check(fake.gsi[gsi].fd == fd);
+	fake.gsi[gsi].fd = -1;
+	fake_read_eventfd(fd);
+	return 0;
+}
+
+int hv_ioeventfd_add(struct hv *hv, gpa_t gpa, uint32_t len, int fd,
+		     struct err *e)
+{
+	(void)hv;
+	check(len == 0 && fake.num_bells < FAKE_MAX);
+	if (fake.bell_error)
+		return err_set(e, fake.bell_error, "no more doorbells");
+	for (unsigned int i = 0; i < fake.num_bells; i++)
+		check(fake.bell[i].gpa != gpa);
+	fake.bell[fake.num_bells].gpa = gpa;
+	fake.bell[fake.num_bells++].fd = fd;
+	return 0;
+}
+
+int hv_ioeventfd_del(struct hv *hv, gpa_t gpa, uint32_t len, int fd,
+		     struct err *e)
+{
+	(void)hv;
+	(void)len;
+	(void)e;
+	for (unsigned int i = 0; i < fake.num_bells; i++) {
+		if (fake.bell[i].gpa != gpa || fake.bell[i].fd != fd)
+			continue;
+		fake.bell[i] = fake.bell[--fake.num_bells];
+		return 0;
+	}
+	check(!"a doorbell that is not there");
+	return -ENOENT;
+}
+
+int vm_post(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
+{
+	(void)vm;
+	if (fake.post_error)
+		return fake.post_error;
+	check(fake.num_posts < FAKE_MAX);
+	fake.post[fake.num_posts].fn = fn;
+	fake.post[fake.num_posts++].arg = arg;
+	return 0;
+}
+
+uint32_t vm_alloc_gsi(struct vm *vm)
+{
+	return vm->next_gsi++;
+}
+
+static void fake_record(struct fake_sent *s, const Bulkhead__DeviceBody *b)
+{
+	s->kind = b->kind_case;
+	switch (b->kind_case) {
+	case BULKHEAD__DEVICE_BODY__KIND_SET_FEATURES:
+		s->features = b->set_features->features;
+		break;
+	case BULKHEAD__DEVICE_BODY__KIND_START_QUEUE:
+		s->index = b->start_queue->index;
+		s->size = b->start_queue->size;
+		s->desc = b->start_queue->desc;
+		s->driver = b->start_queue->driver;
+		s->ring_device = b->start_queue->device;
+		s->base = b->start_queue->ring_base;
+		break;
+	case BULKHEAD__DEVICE_BODY__KIND_CONFIG_WRITE:
+		s->offset = b->config_write->offset;
+		s->len = (uint32_t)b->config_write->data.len;
+		memcpy(s->data, b->config_write->data.data, s->len);
+		break;
+	default:
+		break;
+	}
+}
+
+int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
+	    unsigned int num_fds, vm_answer_cb done, void *arg)
+{
+	struct fake_sent *s;
+
+	/* Nobody may wait for a peer under the machine lock. */
+	check(!pthread_mutex_trylock(&vm->lock));
+	pthread_mutex_unlock(&vm->lock);
+	if (fake.send_error)
+		return fake.send_error;
+	if (fake.num_sent == FAKE_MAX)
+		return -EAGAIN;
+	check(num_fds <= 2);
+	check(body->kind_case == BULKHEAD__CORE_BODY__KIND_DEVICE);
+	s = &fake.sent[fake.num_sent];
+	*s = (struct fake_sent){.device = body->device->device,
+				.num_fds = num_fds,
+				.done = done,
+				.arg = arg};
+	for (unsigned int i = 0; i < num_fds; i++)
+		s->fds[i] = fds[i];
+	fake_record(s, body->device->body);
+	fake.num_sent++;
+	return 0;
+}
+
+void fake_start(void)
+{
+	struct err e = {0};
+
+	memset(&fake, 0, sizeof(fake));
+	for (unsigned int i = 0; i < FAKE_GSIS; i++)
+		fake.gsi[i].fd = -1;
+	pthread_mutex_init(&fake.vm.lock, NULL);
+	fake.vm.phys_bits = FAKE_PHYS_BITS;
+	fake.vm.mmio64_base = FAKE_MMIO64_BASE;
+	fake.vm.mmio64_size = (1ull << FAKE_PHYS_BITS) - FAKE_MMIO64_BASE;
+	fake.vm.next_gsi = GSI_MSI_FIRST;
+	check(!bus_new(&fake.vm.pio, &e) && !bus_new(&fake.vm.mmio, &e));
+	check(!pci_bus_new(&fake.vm, &fake.vm.pci, &e));
+}
+
+void fake_stop(void)
+{
+	device_link_free_all(&fake.vm);
+	pci_bus_free(fake.vm.pci);
+	bus_free(fake.vm.pio);
+	bus_free(fake.vm.mmio);
+	pthread_mutex_destroy(&fake.vm.lock);
+}
+
+static uint64_t fake_read(struct bus *b, uint64_t addr, uint32_t len)
+{
+	uint8_t data[8] = {0};
+
+	pthread_mutex_lock(&fake.vm.lock);
+	bus_read(b, addr, data, len);
+	pthread_mutex_unlock(&fake.vm.lock);
+	return get_le64(data);
+}
+
+static void fake_write(struct bus *b, uint64_t addr, uint64_t val, uint32_t len)
+{
+	uint8_t data[8];
+
+	put_le64(data, val);
+	pthread_mutex_lock(&fake.vm.lock);
+	bus_write(b, addr, data, len);
+	pthread_mutex_unlock(&fake.vm.lock);
+}
+
+uint64_t mem_read(uint64_t addr, uint32_t len)
+{
+	return fake_read(fake.vm.mmio, addr, len);
+}
+
+void mem_write(uint64_t addr, uint64_t val, uint32_t len)
+{
+	/* A doorbell takes the write before it would reach the bus. */
+	for (unsigned int i = 0; i < fake.num_bells; i++) {
+		if (fake.bell[i].gpa == addr) {
+			fake_write_eventfd(fake.bell[i].fd);
+			return;
+		}
+	}
+	fake_write(fake.vm.mmio, addr, val, len);
+}
+
+uint64_t port_read(uint16_t port, uint32_t len)
+{
+	return fake_read(fake.vm.pio, port, len);
+}
+
+void port_write(uint16_t port, uint64_t val, uint32_t len)
+{
+	fake_write(fake.vm.pio, port, val, len);
+}
+
+uint32_t cfg_read(unsigned int slot, unsigned int reg, uint32_t len)
+{
+	return (uint32_t)mem_read(LAYOUT_ECAM + (slot << 15) + reg, len);
+}
+
+void cfg_write(unsigned int slot, unsigned int reg, uint32_t val, uint32_t len)
+{
+	mem_write(LAYOUT_ECAM + (slot << 15) + reg, val, len);
+}
+
+void fake_run(void)
+{
+	unsigned int n = fake.num_posts;
+
+	/* Not what is posted meanwhile, as a loop would do it. */
+	for (unsigned int i = 0; i < n; i++)
+		fake.post[i].fn(&fake.vm, fake.post[i].arg);
+	memmove(fake.post, fake.post + n,
+		(fake.num_posts - n) * sizeof(fake.post[0]));
+	fake.num_posts -= n;
+}
+
+void fake_answer(unsigned int i, int code)
+{
+	Bulkhead__CoreMessage msg = BULKHEAD__CORE_MESSAGE__INIT;
+	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+
+	check(i < fake.num_sent && fake.sent[i].done);
+	status.code = code;
+	msg.status = &status;
+	fake.sent[i].done(&fake.vm, &msg, fake.sent[i].arg);
+	fake.sent[i].done = NULL;
+}
+
+void fake_poll(void)
+{
+	for (uint32_t i = 0; i < FAKE_GSIS; i++)
+		fake_deliver(i);
+}
+
+void fake_write_eventfd(int fd)
+{
+	uint64_t one = 1;
+
+	check(write(fd, &one, sizeof(one)) == sizeof(one));
+	fake_poll();
+}
+
+uint64_t fake_read_eventfd(int fd)
+{
+	uint64_t count = 0;
+
+	if (read(fd, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	return count;
+}
+
+bool fake_has_bell(uint64_t gpa, int fd)
+{
+	for (unsigned int i = 0; i < fake.num_bells; i++) {
+		if (fake.bell[i].gpa == gpa && fake.bell[i].fd == fd)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The driver
+ */
+
+void drv_decode(void)
+{
+	cfg_write(FAKE_SLOT, PCI_REG_COMMAND, 6, 2);
+}
+
+uint64_t drv_offered(void)
+{
+	uint64_t low;
+
+	drv_set(DRV_DEVICE_SELECT, 0, 4);
+	low = drv_get(DRV_DEVICE_FEATURE, 4);
+	drv_set(DRV_DEVICE_SELECT, 1, 4);
+	return low | drv_get(DRV_DEVICE_FEATURE, 4) << 32;
+}
+
+void drv_accept(uint64_t features)
+{
+	drv_set(DRV_STATUS, 1, 1);
+	drv_set(DRV_STATUS, 3, 1);
+	drv_set(DRV_DRIVER_SELECT, 0, 4);
+	drv_set(DRV_DRIVER_FEATURE, (uint32_t)features, 4);
+	drv_set(DRV_DRIVER_SELECT, 1, 4);
+	drv_set(DRV_DRIVER_FEATURE, features >> 32, 4);
+	drv_set(DRV_STATUS, 0xb, 1);
+}
+
+static unsigned int drv_msix_cap(void)
+{
+	unsigned int cap = cfg_read(FAKE_SLOT, PCI_REG_CAP_PTR, 1);
+
+	while (cap && cfg_read(FAKE_SLOT, cap, 1) != PCI_CAP_ID_MSIX)
+		cap = cfg_read(FAKE_SLOT, cap + 1, 1);
+	check(cap);
+	return cap;
+}
+
+void drv_msix(bool enable, bool mask_all)
+{
+	cfg_write(FAKE_SLOT, drv_msix_cap() + 2,
+		  (enable ? 0x8000u : 0) | (mask_all ? 0x4000u : 0), 2);
+}
+
+void drv_vector(unsigned int vector, uint32_t data)
+{
+	uint32_t entry = VIRTIO_PCI_TABLE + 16 * vector;
+
+	drv_set(entry, 0xfee00000, 4);
+	drv_set(entry + 4, 0, 4);
+	drv_set(entry + 8, data, 4);
+	drv_set(entry + 12, 0, 4);
+}
+
+void drv_queue(unsigned int index, int vector)
+{
+	uint64_t ring = 0x100000ull * (index + 1);
+
+	drv_set(DRV_QUEUE, index, 2);
+	drv_set(DRV_QUEUE_DESC, (uint32_t)ring, 4);
+	drv_set(DRV_QUEUE_DESC + 4, ring >> 32, 4);
+	drv_set(DRV_QUEUE_DRIVER, (uint32_t)ring + 0x10000, 4);
+	drv_set(DRV_QUEUE_DRIVER + 4, 0, 4);
+	drv_set(DRV_QUEUE_DEVICE, (uint32_t)ring + 0x20000, 4);
+	drv_set(DRV_QUEUE_DEVICE + 4, 0, 4);
+	if (vector >= 0)
+		drv_set(DRV_QUEUE_VECTOR, (uint64_t)vector, 2);
+	drv_set(DRV_QUEUE_ENABLE, 1, 2);
+}
+
+void drv_ready(void)
+{
+	drv_set(DRV_STATUS, 0xf, 1);
+}
