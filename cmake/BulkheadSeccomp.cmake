@@ -2,30 +2,12 @@
 # From @sys tags to filters; common/sandbox/README.md tells the whole story.
 set(BULKHEAD_SANDBOX_DIR ${CMAKE_SOURCE_DIR}/common/sandbox)
 
-# bulkhead_seccomp_rules(PROFILE LIST MANIFEST) - library seccomp_rules_<PROFILE>:
-#   the committed list as data, for the generator and the tests.
-function(bulkhead_seccomp_rules profile list manifest)
-  if(TARGET seccomp_rules_${profile})
+# bulkhead_seccomp_library(PROFILE LIST) - Libraries seccomp_rules_<PROFILE>,
+#   the committed list as data, and seccomp_<PROFILE>, the filter. The manifest
+#   that has the profile's budget lies beside LIST.
+function(bulkhead_seccomp_library profile list)
+  if(TARGET seccomp_${profile})
     return()
-  endif()
-  set(out ${CMAKE_BINARY_DIR}/seccomp/${profile}_rules.c)
-  add_custom_command(OUTPUT ${out}
-    COMMAND ${BULKHEAD_SANDBOX_DIR}/compile-syscalls ${profile} ${list}
-      ${manifest} > ${out}
-    DEPENDS ${BULKHEAD_SANDBOX_DIR}/compile-syscalls
-      ${BULKHEAD_SANDBOX_DIR}/syscalls.awk ${list} ${manifest} VERBATIM)
-  add_library(seccomp_rules_${profile} STATIC ${out})
-  target_compile_definitions(seccomp_rules_${profile} PRIVATE _GNU_SOURCE)
-  target_include_directories(seccomp_rules_${profile} PUBLIC ${CMAKE_SOURCE_DIR})
-endfunction()
-
-# bulkhead_seccomp_profile(TARGET PROFILE [LIST]) - Link seccomp_profile_<PROFILE>
-#   into TARGET. LIST is <PROFILE>.syscalls in the current source folder if not
-#   given; the manifest that has the profile's budget lies beside it.
-function(bulkhead_seccomp_profile target profile)
-  set(list ${CMAKE_CURRENT_SOURCE_DIR}/${profile}.syscalls)
-  if(ARGC GREATER 2)
-    get_filename_component(list ${ARGV2} ABSOLUTE)
   endif()
   get_filename_component(folder ${list} DIRECTORY)
   file(GLOB manifests CONFIGURE_DEPENDS ${folder}/*.manifest)
@@ -33,23 +15,44 @@ function(bulkhead_seccomp_profile target profile)
   if(NOT num EQUAL 1)
     message(FATAL_ERROR "${folder}: needs one *.manifest, has ${num}")
   endif()
-  bulkhead_seccomp_rules(${profile} ${list} ${manifests})
-  if(NOT TARGET seccomp_${profile})
-    add_executable(generate_seccomp_${profile} EXCLUDE_FROM_ALL
-      ${BULKHEAD_SANDBOX_DIR}/generate.c)
-    set_target_properties(generate_seccomp_${profile} PROPERTIES
-      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/seccomp)
-    target_compile_definitions(generate_seccomp_${profile} PRIVATE _GNU_SOURCE
-      PROFILE=${profile})
-    target_link_libraries(generate_seccomp_${profile} PRIVATE
-      seccomp_rules_${profile} PkgConfig::SECCOMP)
-    set(out ${CMAKE_BINARY_DIR}/seccomp/${profile}_filter.c)
-    add_custom_command(OUTPUT ${out}
-      COMMAND generate_seccomp_${profile} > ${out}
-      DEPENDS generate_seccomp_${profile} VERBATIM)
-    add_library(seccomp_${profile} STATIC ${out})
-    target_include_directories(seccomp_${profile} PUBLIC ${CMAKE_SOURCE_DIR})
+
+  set(rules ${CMAKE_BINARY_DIR}/seccomp/${profile}_rules.c)
+  add_custom_command(OUTPUT ${rules}
+    COMMAND ${BULKHEAD_SANDBOX_DIR}/compile-syscalls ${profile} ${list}
+      ${manifests} > ${rules}
+    DEPENDS ${BULKHEAD_SANDBOX_DIR}/compile-syscalls
+      ${BULKHEAD_SANDBOX_DIR}/syscalls.awk ${list} ${manifests} VERBATIM)
+  add_library(seccomp_rules_${profile} STATIC ${rules})
+  target_compile_definitions(seccomp_rules_${profile} PRIVATE _GNU_SOURCE)
+  target_include_directories(seccomp_rules_${profile} PUBLIC
+    ${CMAKE_SOURCE_DIR})
+
+  # A tool that runs while building: plain, not static, not sanitized.
+  add_executable(generate_seccomp_${profile} EXCLUDE_FROM_ALL
+    ${BULKHEAD_SANDBOX_DIR}/generate.c)
+  set_target_properties(generate_seccomp_${profile} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/seccomp)
+  target_compile_definitions(generate_seccomp_${profile} PRIVATE _GNU_SOURCE
+    PROFILE=${profile})
+  target_link_libraries(generate_seccomp_${profile} PRIVATE
+    seccomp_rules_${profile} PkgConfig::SECCOMP)
+  set(filter ${CMAKE_BINARY_DIR}/seccomp/${profile}_filter.c)
+  add_custom_command(OUTPUT ${filter}
+    COMMAND generate_seccomp_${profile} > ${filter}
+    DEPENDS generate_seccomp_${profile} VERBATIM)
+  add_library(seccomp_${profile} STATIC ${filter})
+  target_include_directories(seccomp_${profile} PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()
+
+# bulkhead_seccomp_profile(TARGET PROFILE [LIST]) - Link seccomp_profile_<PROFILE>
+#   into TARGET. LIST is <PROFILE>.syscalls in the current source folder if not
+#   given; it is collected from all sources of TARGET.
+function(bulkhead_seccomp_profile target profile)
+  set(list ${CMAKE_CURRENT_SOURCE_DIR}/${profile}.syscalls)
+  if(ARGC GREATER 2)
+    get_filename_component(list ${ARGV2} ABSOLUTE)
   endif()
+  bulkhead_seccomp_library(${profile} ${list})
   target_link_libraries(${target} PRIVATE seccomp_${profile})
   set_property(GLOBAL APPEND PROPERTY BULKHEAD_PROFILES
     "${profile}:${target}:${list}")
