@@ -242,7 +242,17 @@ static struct link_request *link_take_op(struct device_link *l,
 	return req;
 }
 
-/* The channel did not take it. Full: keep it, and try again. */
+static bool link_is_answered(const struct device_link *l)
+{
+	for (unsigned int i = 0; i < LINK_REQUESTS; i++) {
+		if (l->requests[i].kind != LINK_OP_NONE)
+			return false;
+	}
+	return true;
+}
+
+/* The channel did not take it. Full: keep it, and try again with the next
+ * answer, or soon if there is none to come. */
 static void link_not_sent(struct device_link *l, struct link_request *req,
 			  const struct link_op *op, int error)
 {
@@ -255,7 +265,8 @@ static void link_not_sent(struct device_link *l, struct link_request *req,
 	}
 	if (error == -EAGAIN) {
 		l->op = *op;
-		link_post(l);
+		if (link_is_answered(l))
+			link_post(l);
 		return;
 	}
 	log_limited(&l->log, LOG_ERROR, "%s: can't reach the broker: %s", l->id,
@@ -372,11 +383,8 @@ static void link_work(struct vm *vm, void *arg)
 
 static bool link_is_settled(const struct device_link *l)
 {
-	for (unsigned int i = 0; i < LINK_REQUESTS; i++) {
-		if (l->requests[i].kind != LINK_OP_NONE)
-			return false;
-	}
-	return !l->want_features && l->op.kind == LINK_OP_NONE;
+	return link_is_answered(l) && !l->want_features &&
+	       l->op.kind == LINK_OP_NONE;
 }
 
 static void link_reset_answered(struct device_link *l, int code,
