@@ -27,7 +27,7 @@ static void settle(struct net_pair *p)
 
 	if (p->rx)
 		net_rx_stop(p);
-	if (!p->net->backend->settle(p))
+	if (!p->dead && !p->net->backend->settle(p))
 		return; /* again when the socket moves */
 	/* From here on the socket is the successor's. */
 	p->dead = true;
@@ -108,15 +108,15 @@ void net_pair_enable(struct net_pair *p, bool on)
 /* Wait for what would let us go on, and for nothing else: no busy loop. */
 void net_pair_wait_events(struct net_pair *p)
 {
+	bool settling = atomic_load_explicit(&p->settle, memory_order_acquire);
 	uint32_t want = 0;
 	int rc = 0;
 
+	if (settling)
+		settle(p);
 	if (p->dead || !p->enabled)
 		return;
-	if (atomic_load_explicit(&p->settle, memory_order_acquire)) {
-		settle(p);
-		if (p->dead)
-			return;
+	if (settling) {
 		want = p->net->stream.out_to ? EPOLLIN | EPOLLOUT : EPOLLIN;
 	} else {
 		if (p->rx && !p->rx_starved)
