@@ -45,22 +45,40 @@ void bytering_put(struct bytering *r, const uint8_t *data, size_t len)
 	r->len += len;
 }
 
+void bytering_drop(struct bytering *r)
+{
+	r->dropped += r->len;
+	r->len = 0;
+}
+
 /*
  * @sys core,console write: bytes to the serial port's or console's peer
  */
+int bytering_write(struct bytering *r, int fd, size_t max)
+{
+	size_t first = r->len < r->size - r->head ? r->len : r->size - r->head;
+	ssize_t n;
+
+	if (!first)
+		return 0;
+	do
+		n = write(fd, r->data + r->head, first < max ? first : max);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 1 : -errno;
+	r->head = (r->head + (size_t)n) % r->size;
+	r->len -= (size_t)n;
+	return r->len ? 1 : 0;
+}
+
 int bytering_flush(struct bytering *r, int fd)
 {
 	while (r->len) {
-		size_t first =
-			r->len < r->size - r->head ? r->len : r->size - r->head;
-		ssize_t n = write(fd, r->data + r->head, first);
+		size_t before = r->len;
+		int ret = bytering_write(r, fd, r->size);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 1 : -errno;
-		r->head = (r->head + (size_t)n) % r->size;
-		r->len -= (size_t)n;
+		if (ret < 0 || r->len == before)
+			return ret;
 	}
 	return 0;
 }

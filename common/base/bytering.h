@@ -34,4 +34,15 @@ void bytering_put(struct bytering *r, const uint8_t *data, size_t len);
  */
 int bytering_flush(struct bytering *r, int fd);
 
+/**
+ * bytering_write() - One write of at most @max bytes, for a descriptor that
+ * blocks and was seen to be ready
+ *
+ * Return: 0 all gone; 1 some is left; negative errno otherwise
+ */
+int bytering_write(struct bytering *r, int fd, size_t max);
+
+/** bytering_drop() - Give everything up */
+void bytering_drop(struct bytering *r);
+
 #endif

@@ -98,7 +98,7 @@ void worker_unwatch(struct worker *w, int handle)
 /*
  * @sys device epoll_wait: sleep until a kick or the back end
  */
-static void worker_dispatch(struct worker *w, int timeout)
+void worker_poll(struct worker *w, int timeout)
 {
 	struct epoll_event events[WORKER_EVENTS];
 	int n = epoll_wait(w->epoll_fd, events, WORKER_EVENTS, timeout);
@@ -276,7 +276,7 @@ static void *worker_main(void *arg)
 	atomic_store_explicit(&w->opened, true, memory_order_release);
 	device_wake(w->dev);
 	while (r >= 0)
-		worker_dispatch(w, -1);
+		worker_poll(w, -1);
 	return NULL;
 }
 
@@ -313,7 +313,7 @@ static void worker_on_loop(int fd, unsigned int events, void *arg)
 {
 	(void)fd;
 	(void)events;
-	worker_dispatch(arg, 0);
+	worker_poll(arg, 0);
 }
 
 int worker_start_inline(struct worker *w, struct err *e)

@@ -32,6 +32,13 @@ int worker_watch(struct worker *w, int fd, uint32_t epoll_events,
 int worker_watch_events(struct worker *w, int handle, uint32_t epoll_events);
 void worker_unwatch(struct worker *w, int handle);
 
+/**
+ * worker_poll() - Wait at most @timeout_ms and serve what became ready
+ *
+ * For device_ops.quiesce() of a device without threads of its own.
+ */
+void worker_poll(struct worker *w, int timeout_ms);
+
 /** worker_index() - 0-based, < device->num_workers */
 unsigned int worker_index(const struct worker *w);
 
