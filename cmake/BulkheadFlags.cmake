@@ -28,7 +28,9 @@ target_compile_options(bulkhead_flags INTERFACE
   -Wvla -Wimplicit-fallthrough -Wconversion
   -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections
   -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
-  -ftrivial-auto-var-init=zero)
+  -ftrivial-auto-var-init=zero
+  # clang before 16 wants this said.
+  $<$<AND:$<C_COMPILER_ID:Clang>,$<VERSION_LESS:$<C_COMPILER_VERSION>,16>>:-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang>)
 target_link_options(bulkhead_flags INTERFACE
   -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections)
 

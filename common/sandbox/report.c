@@ -4,8 +4,9 @@
 
 #include "common/sandbox/sandbox.h"
 
-static void report_add(char notes[][SANDBOX_NOTE_MAX], unsigned int *num,
-		       const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+report_add(char notes[][SANDBOX_NOTE_MAX], unsigned int *num, const char *fmt,
+	   va_list ap)
 {
 	check(*num < SANDBOX_MAX_NOTES);
 	vsnprintf(notes[*num], SANDBOX_NOTE_MAX, fmt, ap);

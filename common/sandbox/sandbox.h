@@ -108,7 +108,8 @@ int sandbox_spawn_begin(const struct sandbox_spawn_args *args,
 /**
  * sandbox_spawn_finish() - Wait until the program runs
  *
- * On error the child is dead and reaped, its pidfd closed (-1).
+ * On error the child is dead and reaped, its pidfd closed (-1). A child that
+ * is killed before exec looks like one that is killed right after it.
  */
 int sandbox_spawn_finish(struct sandbox_child *child, struct err *e);
 
