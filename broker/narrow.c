@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ int narrow_broker(struct err *e)
 		CAP_SYS_RESOURCE,
 	};
 
+	bool have[ARRAY_SIZE(keep)];
+
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, "cannot set no_new_privs");
 	/* An undumpable process's /proc files belong to root, and an ordinary
@@ -29,12 +32,20 @@ int narrow_broker(struct err *e)
 		return 0;
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return err_errno(e, "cannot become undumpable");
+	if (capng_get_caps_process() < 0)
+		return err_set(e, -EIO,
+			       "cannot read my capabilities; is /proc "
+			       "mounted?");
+	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]);
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
-		capng_update(CAPNG_ADD,
-			     (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED |
-					    CAPNG_BOUNDING_SET),
-			     keep[i]);
+		if (have[i])
+			capng_update(CAPNG_ADD,
+				     (capng_type_t)(CAPNG_EFFECTIVE |
+						    CAPNG_PERMITTED |
+						    CAPNG_BOUNDING_SET),
+				     keep[i]);
 	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
 		return err_set(e, -EPERM,
 			       "cannot give up the capabilities that a broker "
