@@ -69,7 +69,7 @@ static int adopt_all(const struct config_net *c, struct opened *o,
 
 		if (rc)
 			return rc;
-		o->num_fds++;
+		o->num_fds = i + 1;
 		if (i == 0)
 			memcpy(first, name, IFNAMSIZ);
 		else if (strcmp(first, name))

@@ -118,6 +118,7 @@ int tap_open(const char *name, unsigned int num, int *ret_fds,
 {
 	short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	char found[IFNAMSIZ] = NAME_PATTERN;
+	int fds[TAP_QUEUES_MAX];
 	unsigned int done;
 	int rc = 0;
 
@@ -145,14 +146,15 @@ int tap_open(const char *name, unsigned int num, int *ret_fds,
 			rc = prepare(fd, found, e);
 		if (rc)
 			break;
-		ret_fds[done] = take_fd(&fd);
+		fds[done] = take_fd(&fd);
 	}
 	if (!rc) {
+		memcpy(ret_fds, fds, num * sizeof(fds[0]));
 		memcpy(ret_name, found, IFNAMSIZ);
 		return 0;
 	}
 	while (done)
-		fd_close(ret_fds[--done]);
+		fd_close(fds[--done]);
 	return rc == -EACCES ? -EPERM : rc;
 }
 
@@ -169,11 +171,14 @@ int tap_adopt(int fd, int *ret_fd, char ret_name[IFNAMSIZ], struct err *e)
 			       "fd=%d: neither a tap nor a macvtap descriptor",
 			       fd);
 	req.ifr_name[IFNAMSIZ - 1] = '\0';
-	if ((req.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)) !=
-	    (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+	/* IFF_NO_PI can't be checked: TUNGETIFF answers IFF_NOFILTER, which is
+	 * the same bit. */
+	if ((req.ifr_flags & (IFF_TAP | IFF_VNET_HDR)) !=
+	    (IFF_TAP | IFF_VNET_HDR))
 		return err_set(e, -EINVAL,
-			       "fd=%d (%s): opened without IFF_TAP, IFF_NO_PI "
-			       "and IFF_VNET_HDR; all three are needed",
+			       "fd=%d (%s): opened without IFF_TAP or without "
+			       "IFF_VNET_HDR; IFF_TAP, IFF_NO_PI and "
+			       "IFF_VNET_HDR are needed",
 			       fd, req.ifr_name);
 	flags = fcntl(copy, F_GETFL);
 	if (flags < 0 || fcntl(copy, F_SETFL, flags | O_NONBLOCK) < 0)
