@@ -346,7 +346,9 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 	switch (m.step) {
 	case JAIL_NO_MDWE:
 		sandbox_note_downgrade(&child->outer, "mdwe: %s",
-				       strerrordesc_np(m.error));
+				       m.error == EINVAL
+					       ? "not in this kernel"
+					       : strerrordesc_np(m.error));
 		*mdwe = false;
 		return 1;
 	case JAIL_NO_KEYRING:
