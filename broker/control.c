@@ -105,6 +105,7 @@ static uint64_t control_uptime_ms(const struct family *f)
 static void control_fill(struct control *c, struct control_status *st)
 {
 	struct family *f = c->family;
+	Bulkhead__ProcessStatus *p;
 
 	bulkhead__vm_status__init(&st->msg);
 	st->msg.processes = st->list;
@@ -115,12 +116,13 @@ static void control_fill(struct control *c, struct control_status *st)
 	st->msg.memory = f->cfg->memory.size;
 	st->msg.kernel = f->cfg->kernel;
 	st->msg.hypervisor = (char *)(uintptr_t) "kvm";
-	control_add(st, "broker", "", getpid());
+	p = control_add(st, "broker", "", getpid());
+	control_add_report(p->sandbox, &f->own);
 	control_add_child(st, &f->core);
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		struct session *s = &f->devices[i];
-		Bulkhead__ProcessStatus *p = control_add_child(st, &s->child);
 
+		p = control_add_child(st, &s->child);
 		if (p) {
 			p->restarts = s->restarts;
 			p->last_reason = s->last_reason;

@@ -41,6 +41,7 @@ struct family {
 	const struct config *cfg;
 	struct loop *loop;
 	enum family_state state;
+	struct sandbox_report own; /* what confines the broker */
 	struct child core;
 	struct child loader;
 	struct session devices[FAMILY_DEVICES_MAX];

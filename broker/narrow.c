@@ -4,12 +4,21 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/base/num.h"
 
-int narrow_broker(struct err *e)
+static void narrow_note(struct sandbox_report *r, const char *layer)
+{
+	if (r->num_layers < SANDBOX_MAX_NOTES)
+		snprintf(r->layers[r->num_layers++], SANDBOX_NOTE_MAX, "%s",
+			 layer);
+}
+
+int narrow_broker(struct sandbox_report *ret, struct err *e)
 {
 	static const unsigned int keep[] = {
 		CAP_DAC_OVERRIDE, /* open what the operator names */
@@ -23,21 +32,28 @@ int narrow_broker(struct err *e)
 	};
 
 	bool have[ARRAY_SIZE(keep)];
+	unsigned int kept = 0;
+	char text[SANDBOX_NOTE_MAX];
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, "cannot set no_new_privs");
+	memset(ret, 0, sizeof(*ret));
+	narrow_note(ret, "no_new_privs");
 	/* An undumpable process's /proc files belong to root, and an ordinary
 	 * user's broker must write its children's id maps there. */
 	if (geteuid() != 0)
 		return 0;
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return err_errno(e, "cannot become undumpable");
+	narrow_note(ret, "not dumpable");
 	if (capng_get_caps_process() < 0)
 		return err_set(e, -EIO,
 			       "cannot read my capabilities; is /proc "
 			       "mounted?");
-	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(keep); i++) {
 		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]);
+		kept += have[i];
+	}
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 		if (have[i])
@@ -50,5 +66,7 @@ int narrow_broker(struct err *e)
 		return err_set(e, -EPERM,
 			       "cannot give up the capabilities that a broker "
 			       "does not need");
+	snprintf(text, sizeof(text), "%u capabilities", kept);
+	narrow_note(ret, text);
 	return 0;
 }

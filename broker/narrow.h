@@ -9,7 +9,8 @@
  */
 
 #include "common/base/err.h"
+#include "common/sandbox/sandbox.h"
 
-int narrow_broker(struct err *e);
+int narrow_broker(struct sandbox_report *ret, struct err *e);
 
 #endif

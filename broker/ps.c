@@ -105,18 +105,42 @@ static void ps_json_vm(const struct ps *ps, const Bulkhead__VmStatus *vm)
 	printf("]}");
 }
 
+/* The namespaces are many: one word for all of them. */
+static bool ps_is_namespace(const char *layer, int *ret_len)
+{
+	static const char tail[] = " namespace";
+	size_t len = strlen(layer), cut = sizeof(tail) - 1;
+
+	if (len <= cut || strcmp(layer + len - cut, tail))
+		return false;
+	*ret_len = (int)(len - cut);
+	return true;
+}
+
 static void ps_sandbox_line(const Bulkhead__SandboxReport *r)
 {
+	const char *sep = "";
+	bool any = false;
+	int len;
+
 	if (!r || (!r->n_layers && !r->n_downgrades)) {
 		printf("-");
 		return;
 	}
 	for (size_t i = 0; i < r->n_layers; i++)
-		printf("%s%s", i ? " " : "", r->layers[i]);
-	if (r->syscalls)
-		printf(" (%u syscalls)", r->syscalls);
+		if (ps_is_namespace(r->layers[i], &len)) {
+			printf("%s%.*s", any ? "," : "namespaces ", len,
+			       r->layers[i]);
+			any = true;
+			sep = "; ";
+		}
+	for (size_t i = 0; i < r->n_layers; i++)
+		if (!ps_is_namespace(r->layers[i], &len)) {
+			printf("%s%s", sep, r->layers[i]);
+			sep = "; ";
+		}
 	for (size_t i = 0; i < r->n_downgrades; i++)
-		printf("%s%s", i ? ", " : "; lacks: ", r->downgrades[i]);
+		printf("%s%s", i ? ", " : "; LACKS ", r->downgrades[i]);
 }
 
 static void ps_table_vm(const struct ps *ps, const Bulkhead__VmStatus *vm)

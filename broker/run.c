@@ -283,7 +283,7 @@ static int run_vm(const struct config *c, struct loop *loop)
 	if (r == 0)
 		r = control_new(f, name, &control, &e);
 	if (r == 0)
-		r = narrow_broker(&e);
+		r = narrow_broker(&f->own, &e);
 	if (r == 0)
 		r = family_start(f, &e);
 	if (r == 0)
