@@ -210,8 +210,11 @@ static long spawn_try_clone(struct spawn_plan *p,
 			return err_errno(e, "cannot start a confined process");
 		} else if (p->namespaces & CLONE_NEWUSER) {
 			p->namespaces &= ~(uint64_t)CLONE_NEWUSER;
-			sandbox_note_downgrade(report, "user namespace: %s",
-					       strerrordesc_np(error));
+			sandbox_note_downgrade(
+				report, "user namespace: %s",
+				error == ENOSPC
+					? "sysctl user.max_user_namespaces"
+					: strerrordesc_np(error));
 		} else {
 			return err_errno(e, "cannot make namespaces");
 		}

@@ -451,6 +451,10 @@ static void check_ids(const struct probe *p, const char *status)
 	check_status(status, "Gid", want);
 	if (!geteuid())
 		check_status(status, "Groups", " ");
+	if (has_downgrade(p, "user namespace")) {
+		skip("uid map", "no user namespaces on this host");
+		return;
+	}
 	expect("uid map has one id, not root inside",
 	       read_proc(p->child.pid, "uid_map", map, sizeof(map)) &&
 		       sscanf(map, "%u %u %u", &inner, &outer, &num) == 3 &&
@@ -848,6 +852,8 @@ static void check_without_user_namespaces(bool keep_caps)
 	close(go[1]);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		ok(name);
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == 9)
+		skip(name, "the host refuses a user namespace to try it in");
 	else
 		fail(name, "status 0x%x", status);
 }
