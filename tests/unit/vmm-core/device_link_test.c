@@ -3,7 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 
+#include "common/base/log.h"
 #include "common/base/num.h"
 #include "tests/unit/vmm-core/pci_fakes.h"
 
@@ -420,4 +423,52 @@ Test(device_link, event_of_the_previous_driver_is_ignored)
 	cr_assert_eq(event_needs_reset(), 0);
 	fake_answer(2, 0);
 	cr_assert_eq(drv_status(), 0);
+}
+
+/* The device of the race below: answers everything, now and then badly. */
+static void *control_thread(void *arg)
+{
+	const bool *stop = arg;
+	unsigned int answered = 0;
+
+	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+		fake_run();
+		if (answered < fake.num_sent) {
+			unsigned int i = answered++;
+
+			fake_answer(i, fake.sent[i].kind == START_QUEUE &&
+						       i % 7 == 0
+					       ? -EINVAL
+					       : 0);
+		} else {
+			fake.num_sent = answered = 0;
+			sched_yield();
+		}
+	}
+	return NULL;
+}
+
+/* A driver that starts and resets as fast as it can, against the control
+ * thread: each reset completes, whatever it interrupts. */
+Test(device_link, reset_races_with_the_start, .timeout = 60)
+{
+	pthread_t thread;
+	bool stop = false;
+
+	log_set_level(LOG_ERROR);
+	cr_assert_eq(pthread_create(&thread, NULL, control_thread, &stop), 0);
+	for (unsigned int i = 0; i < 500; i++) {
+		drive(V1 | WCE, i % (NUM_QUEUES + 1));
+		drv_set(VIRTIO_PCI_DEVICE + 32, i & 1, 1);
+		for (unsigned int spin = 0; spin < i % 50; spin++)
+			sched_yield();
+		drv_set(DRV_STATUS, 0, 1);
+		while (drv_status())
+			sched_yield();
+		drv_set(DRV_QUEUE, 0, 2);
+		cr_assert_eq(drv_get(DRV_QUEUE_ENABLE, 2), 0u);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	cr_assert_eq(fake.num_bells, 0u);
 }

@@ -109,9 +109,11 @@ int vm_post(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
 	(void)vm;
 	if (fake.post_error)
 		return fake.post_error;
+	pthread_mutex_lock(&fake.posts_lock);
 	check(fake.num_posts < FAKE_MAX);
 	fake.post[fake.num_posts].fn = fn;
 	fake.post[fake.num_posts++].arg = arg;
+	pthread_mutex_unlock(&fake.posts_lock);
 	return 0;
 }
 
@@ -150,8 +152,8 @@ int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 {
 	struct fake_sent *s;
 
-	/* Nobody may wait for a peer under the machine lock. */
-	check(!pthread_mutex_trylock(&vm->lock));
+	/* Nobody may send under the machine lock: EDEADLK if we hold it. */
+	check(!pthread_mutex_lock(&vm->lock));
 	pthread_mutex_unlock(&vm->lock);
 	if (fake.send_error)
 		return fake.send_error;
@@ -173,12 +175,16 @@ int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 
 void fake_start(void)
 {
+	pthread_mutexattr_t attr;
 	struct err e = {0};
 
 	memset(&fake, 0, sizeof(fake));
 	for (unsigned int i = 0; i < FAKE_GSIS; i++)
 		fake.gsi[i].fd = -1;
-	pthread_mutex_init(&fake.vm.lock, NULL);
+	check(!pthread_mutexattr_init(&attr) &&
+	      !pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK) &&
+	      !pthread_mutex_init(&fake.vm.lock, &attr));
+	pthread_mutex_init(&fake.posts_lock, NULL);
 	fake.vm.phys_bits = FAKE_PHYS_BITS;
 	fake.vm.mmio64_base = FAKE_MMIO64_BASE;
 	fake.vm.mmio64_size = (1ull << FAKE_PHYS_BITS) - FAKE_MMIO64_BASE;
@@ -221,16 +227,26 @@ uint64_t mem_read(uint64_t addr, uint32_t len)
 	return fake_read(fake.vm.mmio, addr, len);
 }
 
+/* A doorbell takes the write before it would reach the bus. */
+static bool fake_ring_bell(uint64_t addr)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&fake.vm.lock);
+	for (unsigned int i = 0; i < fake.num_bells; i++) {
+		if (fake.bell[i].gpa == addr)
+			fd = fake.bell[i].fd;
+	}
+	pthread_mutex_unlock(&fake.vm.lock);
+	if (fd >= 0)
+		fake_write_eventfd(fd);
+	return fd >= 0;
+}
+
 void mem_write(uint64_t addr, uint64_t val, uint32_t len)
 {
-	/* A doorbell takes the write before it would reach the bus. */
-	for (unsigned int i = 0; i < fake.num_bells; i++) {
-		if (fake.bell[i].gpa == addr) {
-			fake_write_eventfd(fake.bell[i].fd);
-			return;
-		}
-	}
-	fake_write(fake.vm.mmio, addr, val, len);
+	if (!fake_ring_bell(addr))
+		fake_write(fake.vm.mmio, addr, val, len);
 }
 
 uint64_t port_read(uint16_t port, uint32_t len)
@@ -255,14 +271,17 @@ void cfg_write(unsigned int slot, unsigned int reg, uint32_t val, uint32_t len)
 
 void fake_run(void)
 {
-	unsigned int n = fake.num_posts;
+	__typeof__(fake.post[0]) post[FAKE_MAX];
+	unsigned int n;
 
 	/* Not what is posted meanwhile, as a loop would do it. */
+	pthread_mutex_lock(&fake.posts_lock);
+	n = fake.num_posts;
+	memcpy(post, fake.post, n * sizeof(post[0]));
+	fake.num_posts = 0;
+	pthread_mutex_unlock(&fake.posts_lock);
 	for (unsigned int i = 0; i < n; i++)
-		fake.post[i].fn(&fake.vm, fake.post[i].arg);
-	memmove(fake.post, fake.post + n,
-		(fake.num_posts - n) * sizeof(fake.post[0]));
-	fake.num_posts -= n;
+		post[i].fn(&fake.vm, post[i].arg);
 }
 
 void fake_answer(unsigned int i, int code)

@@ -56,6 +56,7 @@ struct fake {
 		void *arg;
 	} post[FAKE_MAX];
 	unsigned int num_posts;
+	pthread_mutex_t posts_lock;
 	struct fake_sent sent[FAKE_MAX];
 	unsigned int num_sent;
 	int send_error; /* what vm_send() returns next; 0 = works */
