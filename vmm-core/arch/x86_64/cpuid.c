@@ -29,8 +29,9 @@
 #define FX1_ECX_CMP_LEGACY  (1u << 1)
 #define FX1_ECX_SVM	    (1u << 2)
 
-#define LAPIC_BUS_HZ  1000000000u
-#define TSC_RATIO_MAX 4095u
+#define LAPIC_BUS_HZ 1000000000u
+/* Linux computes crystal kHz * numerator in 32 bits. */
+#define TSC_RATIO_MAX 4294u
 
 /* Levels of the topology leaves: what the next shift cuts off. */
 enum cpuid_level { LEVEL_INVALID, LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 5 };
@@ -261,24 +262,29 @@ static int cpuid_topology(struct cpuid_table *t, const struct cpuid_config *c)
 	return r;
 }
 
-/* Continued fractions give the best approximation of each size. */
+/*
+ * Convergents of the continued fraction, each closer than the one before; the
+ * last step goes only as far as the limit lets it, if that is closer still.
+ */
 void cpuid_tsc_ratio(uint64_t tsc_khz, uint32_t *ret_num, uint32_t *ret_den)
 {
 	uint64_t a = tsc_khz, b = 1000000, n0 = 0, n1 = 1, d0 = 1, d1 = 0;
 
 	while (b) {
-		uint64_t q = a / b, n2, d2, rest = a % b;
+		uint64_t q = a / b, k = q, rest = a % b, n2, d2;
 
-		n2 = q * n1 + n0;
-		d2 = q * d1 + d0;
-		if (n2 > TSC_RATIO_MAX || d2 > UINT32_MAX)
+		if (q * n1 + n0 > TSC_RATIO_MAX)
+			k = (TSC_RATIO_MAX - n0) / n1;
+		n2 = k * n1 + n0;
+		d2 = k * d1 + d0;
+		if (k < q && 2 * k <= q)
 			break;
 		n0 = n1;
 		n1 = n2;
 		d0 = d1;
 		d1 = d2;
 		a = b;
-		b = rest;
+		b = k < q ? 0 : rest;
 	}
 	*ret_num = d1 ? (uint32_t)n1 : 0;
 	*ret_den = d1 ? (uint32_t)d1 : 1;

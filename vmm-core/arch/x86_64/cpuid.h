@@ -48,8 +48,10 @@ void cpuid_personalize(struct cpuid_table *t, const struct cpuid_config *c,
 		       unsigned int vcpu_index);
 
 /**
- * cpuid_tsc_ratio() - num / den = @tsc_khz / 1 GHz as exactly as num < 2^12
- * allows (a reader multiplies it by the crystal's kHz in 32 bits)
+ * cpuid_tsc_ratio() - num / den close to @tsc_khz / 1 GHz
+ *
+ * num is at most 4294, so that 1 GHz in kHz times num fits 32 bits: a reader
+ * may be careless. The error is below 130 ppm, mostly far below.
  */
 void cpuid_tsc_ratio(uint64_t tsc_khz, uint32_t *ret_num, uint32_t *ret_den);
 
