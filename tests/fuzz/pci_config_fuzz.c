@@ -16,9 +16,10 @@
 static void add_device(unsigned int slot)
 {
 	Bulkhead__DeviceInfo info = BULKHEAD__DEVICE_INFO__INIT;
-	Bulkhead__AddDevice add = BULKHEAD__ADD_DEVICE__INIT;
+	Bulkhead__AddDevice add;
 	struct err e = {0};
 
+	bulkhead__add_device__init(&add);
 	info.virtio_id = 4;
 	info.features = VIRTIO_FEATURE_VERSION_1;
 	info.num_queues = 2;

@@ -23,9 +23,10 @@ static void add_device(void)
 {
 	static uint8_t config[37];
 	Bulkhead__DeviceInfo info = BULKHEAD__DEVICE_INFO__INIT;
-	Bulkhead__AddDevice add = BULKHEAD__ADD_DEVICE__INIT;
+	Bulkhead__AddDevice add;
 	struct err e = {0};
 
+	bulkhead__add_device__init(&add);
 	info.virtio_id = 2;
 	info.features =
 		VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_RING_PACKED | 0xffff;
@@ -51,10 +52,11 @@ static void event(uint8_t *p)
 	Bulkhead__DeviceRelay relay = BULKHEAD__DEVICE_RELAY__INIT;
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
 	Bulkhead__ConfigChanged changed = BULKHEAD__CONFIG_CHANGED__INIT;
-	Bulkhead__NeedsReset needs = BULKHEAD__NEEDS_RESET__INIT;
+	Bulkhead__NeedsReset needs;
 	uint8_t config[64] = {p[4]};
 	struct err e = {0};
 
+	bulkhead__needs_reset__init(&needs);
 	relay.body = &body;
 	if (p[2] & 1) {
 		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONFIG_CHANGED;

@@ -71,8 +71,9 @@ static int event(Bulkhead__DeviceBody *body)
 static int event_needs_reset(void)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
-	Bulkhead__NeedsReset ev = BULKHEAD__NEEDS_RESET__INIT;
+	Bulkhead__NeedsReset ev;
 
+	bulkhead__needs_reset__init(&ev);
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET;
 	body.needs_reset = &ev;
 	return event(&body);
@@ -389,10 +390,11 @@ Test(device_link, config_write_flood_is_bounded_and_the_last_value_wins)
 Test(device_link, events)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
-	Bulkhead__BackendClosed closed = BULKHEAD__BACKEND_CLOSED__INIT;
+	Bulkhead__BackendClosed closed;
 	Bulkhead__DeviceRelay relay = BULKHEAD__DEVICE_RELAY__INIT;
 	struct err e = {0};
 
+	bulkhead__backend_closed__init(&closed);
 	/* no driver: ignored */
 	cr_assert_eq(event_needs_reset(), 0);
 	cr_assert_eq(drv_status(), 0);

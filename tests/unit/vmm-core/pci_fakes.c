@@ -100,8 +100,7 @@ int hv_ioeventfd_del(struct hv *hv, gpa_t gpa, uint32_t len, int fd,
 		fake.bell[i] = fake.bell[--fake.num_bells];
 		return 0;
 	}
-	check(!"a doorbell that is not there");
-	return -ENOENT;
+	check_failed("the doorbell is there", __FILE__, __LINE__);
 }
 
 int vm_post(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg)
@@ -287,8 +286,9 @@ void fake_run(void)
 void fake_answer(unsigned int i, int code)
 {
 	Bulkhead__CoreMessage msg = BULKHEAD__CORE_MESSAGE__INIT;
-	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+	Bulkhead__Status status;
 
+	bulkhead__status__init(&status);
 	check(i < fake.num_sent && fake.sent[i].done);
 	status.code = code;
 	msg.status = &status;
