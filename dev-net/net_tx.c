@@ -73,6 +73,10 @@ static enum tx_step transmit_one(struct net_pair *p)
 	}
 	if (!rc)
 		return queue_resume_kicks(p->tx) ? TX_MORE : TX_IDLE;
+	/* A driver that transmits here has enabled the pair, even if that was
+	 * said to a predecessor of this process. */
+	if (!p->enabled)
+		net_pair_enable(p, true);
 	if (!send_chain(p, &c)) {
 		queue_unpop(p->tx, &c);
 		return TX_BLOCKED;
@@ -91,10 +95,6 @@ void net_tx_run(struct net_pair *p)
 	if (!q || p->tx_blocked ||
 	    atomic_load_explicit(&p->settle, memory_order_acquire))
 		return;
-	/* A driver that transmits here has enabled the pair, even if that was
-	 * said to a predecessor of this process. */
-	if (!p->enabled)
-		net_pair_enable(p, true);
 	if (!p->dead)
 		rc = p->net->backend->flush(p);
 	if (rc < 0)
