@@ -41,10 +41,12 @@ void guest_queues_start(struct guest *g)
 void guest_start(struct guest *g, Bulkhead__NetSetup__Kind kind, const int *fds,
 		 unsigned int pairs, uint64_t features)
 {
-	Bulkhead__DeviceSetup setup = BULKHEAD__DEVICE_SETUP__INIT;
+	Bulkhead__DeviceSetup setup;
 	Bulkhead__NetSetup net = BULKHEAD__NET_SETUP__INIT;
 	char id[] = "_net0";
 
+	/* The initializer casts const away. */
+	bulkhead__device_setup__init(&setup);
 	memset(g, 0, sizeof(*g));
 	g->pairs = pairs;
 	memcpy(g->mac, guest_mac, 6);
