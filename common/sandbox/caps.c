@@ -8,7 +8,6 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <linux/securebits.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,13 +42,10 @@ int caps_drop_bounding(void)
 
 int caps_lock_securebits(void)
 {
-	unsigned long bits =
-		SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-		SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
-		SECBIT_NO_CAP_AMBIENT_RAISE |
-		SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
-
-	return prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0 ? -errno : 0;
+	return prctl(PR_SET_SECUREBITS, (unsigned long)CAPS_SECUREBITS, 0, 0,
+		     0) < 0
+		       ? -errno
+		       : 0;
 }
 
 int caps_drop_all(void)

@@ -4,6 +4,7 @@
 
 /* Shared inside common/sandbox only. */
 
+#include <linux/securebits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -100,6 +101,12 @@ struct caps {
 	bool setgid;
 };
 int caps_probe(struct caps *ret, struct err *e);
+
+/* No way back to capabilities by an id, exec or inheritance; all locked. */
+#define CAPS_SECUREBITS                                                        \
+	(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |       \
+	 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |             \
+	 SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
 /* In the child; 0 or -errno. */
 int caps_drop_bounding(void);

@@ -72,6 +72,8 @@ static int start_check_caps(struct err *e)
 	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
 		if (d[i].effective || d[i].permitted || d[i].inheritable)
 			return err_set(e, -EPERM, "it still has capabilities");
+	if (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) != CAPS_SECUREBITS)
+		return err_set(e, -EPERM, "the securebits are not locked");
 	for (int cap = 0; cap < 64; cap++) {
 		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
 

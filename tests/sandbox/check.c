@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,6 +178,11 @@ int main(int argc, char **argv)
 	check_null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (check_program_fd < 0 || check_null_fd < 0) {
 		perror(argv[1]);
+		return 2;
+	}
+	/* Supplementary groups, so that losing them shows. */
+	if (geteuid() == 0 && setgroups(2, (const gid_t[]){1, 2}) < 0) {
+		perror("setgroups");
 		return 2;
 	}
 	if (probe_start(&p, &e) < 0) {
