@@ -85,10 +85,11 @@ static int vm_answer(struct vm *vm, const Bulkhead__CoreMessage *m, int r,
 		     unsigned int num_fds)
 {
 	Bulkhead__CoreMessage answer = BULKHEAD__CORE_MESSAGE__INIT;
-	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
 	struct err send_error;
+	Bulkhead__Status status;
 	int sent;
 
+	bulkhead__status__init(&status);
 	status.code = r;
 	if (r < 0)
 		status.text = e->text;
@@ -123,7 +124,7 @@ static int vm_on_answer(struct vm *vm, const Bulkhead__CoreMessage *m)
 static int vm_on_hello(struct vm *vm, const Bulkhead__CoreMessage *m)
 {
 	const Bulkhead__Hello *h = m->body->hello;
-	Bulkhead__HelloReply reply = BULKHEAD__HELLO_REPLY__INIT;
+	Bulkhead__HelloReply reply;
 	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
 	static char program[] = PROGRAM, release[] = BULKHEAD_VERSION;
 	struct err e = {0};
@@ -138,6 +139,7 @@ static int vm_on_hello(struct vm *vm, const Bulkhead__CoreMessage *m)
 	if (h->log_level <= LOG_TRACE)
 		log_set_level((enum log_level)h->log_level);
 	vm->answers->greeted = r == 0;
+	bulkhead__hello_reply__init(&reply);
 	reply.version = CHANNEL_VERSION;
 	reply.program = program;
 	reply.release = release;
@@ -149,7 +151,7 @@ static int vm_on_hello(struct vm *vm, const Bulkhead__CoreMessage *m)
 static int vm_answer_created(struct vm *vm, const Bulkhead__CoreMessage *m)
 {
 	const struct memory_plan *plan = memory_get_plan(vm->memory);
-	const struct sandbox_report *report = vm->answers->report;
+	struct sandbox_report *report = vm->answers->report;
 	Bulkhead__SandboxReport sandbox = BULKHEAD__SANDBOX_REPORT__INIT;
 	Bulkhead__MemRegion regions[MEMORY_MAX_REGIONS];
 	Bulkhead__MemRegion *region_ptrs[MEMORY_MAX_REGIONS];
@@ -168,11 +170,10 @@ static int vm_answer_created(struct vm *vm, const Bulkhead__CoreMessage *m)
 	}
 	table.n_regions = plan->num_regions;
 	table.regions = region_ptrs;
-	/* The packer only reads them. */
 	for (unsigned int i = 0; i < report->num_layers; i++)
-		layers[i] = (char *)(uintptr_t)report->layers[i];
+		layers[i] = report->layers[i];
 	for (unsigned int i = 0; i < report->num_downgrades; i++)
-		downgrades[i] = (char *)(uintptr_t)report->downgrades[i];
+		downgrades[i] = report->downgrades[i];
 	sandbox.n_layers = report->num_layers;
 	sandbox.layers = layers;
 	sandbox.n_downgrades = report->num_downgrades;

@@ -127,9 +127,10 @@ static int vm_event_put(struct vm *vm, Bulkhead__CoreBody *body)
 static void vm_event_send(struct vm *vm, void *arg)
 {
 	struct vm_event_slot *s = arg;
-	Bulkhead__VmEvent ev = BULKHEAD__VM_EVENT__INIT;
 	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
+	Bulkhead__VmEvent ev;
 
+	bulkhead__vm_event__init(&ev);
 	ev.kind = s->kind;
 	ev.code = s->code;
 	ev.time_ns = s->time_ns;

@@ -66,6 +66,8 @@ static void print_log(struct core *c)
 }
 
 _Noreturn static void fail(struct core *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+_Noreturn static void fail(struct core *c, const char *fmt, ...)
 {
 	siginfo_t si = {0};
 	va_list ap;
@@ -153,9 +155,10 @@ static void core_spawn(struct core *c)
 static void core_answer(struct core *c, uint32_t seq)
 {
 	Bulkhead__CoreMessage m = BULKHEAD__CORE_MESSAGE__INIT;
-	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+	Bulkhead__Status status;
 	struct err e;
 
+	bulkhead__status__init(&status);
 	m.seq = ++c->seq;
 	m.answers = seq;
 	m.status = &status;

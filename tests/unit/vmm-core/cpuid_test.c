@@ -99,6 +99,17 @@ Test(cpuid, amd_topology)
 	expect_leaf(0x8000001e, 0, 13, 0x102, 0);
 }
 
+Test(cpuid, amd_threads_show_on_a_host_without_the_leaf)
+{
+	make(AMD);
+	cpuid_find(&t, 0x80000000, 0)->eax = 0x80000008;
+	cr_assert_eq(cpuid_apply(&t, &c), 0);
+	cpuid_personalize(&t, &c, 1);
+	expect_leaf(0x8000001e, 0, 1, 0x100, 0);
+	cr_expect_eq(cpuid_find(&t, 0x80000000, 0)->eax, 0x8000001e);
+	cr_expect(cpuid_find(&t, 0x80000001, 0)->ecx & 1u << 22);
+}
+
 Test(cpuid, each_vcpu_has_its_id)
 {
 	static const uint32_t ids[] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13};

@@ -28,6 +28,7 @@
 #define F1_EDX_HTT	    (1u << 28)
 #define FX1_ECX_CMP_LEGACY  (1u << 1)
 #define FX1_ECX_SVM	    (1u << 2)
+#define FX1_ECX_TOPOEXT	    (1u << 22)
 
 #define LAPIC_BUS_HZ 1000000000u
 /* Linux computes crystal kHz * numerator in 32 bits. */
@@ -221,11 +222,20 @@ static int cpuid_intel_levels(struct cpuid_table *t, uint32_t leaf,
 static int cpuid_amd_topology(struct cpuid_table *t, const struct topology *p)
 {
 	struct kvm_cpuid_entry2 *max = cpuid_find(t, 0x80000000, 0);
+	struct kvm_cpuid_entry2 *features = cpuid_find(t, 0x80000001, 0);
 	uint32_t in_die = p->threads * p->cores;
 	int r;
 
-	if (!max || max->eax < LEAF_AMD_TOPO)
+	if (!max || !features)
 		return 0;
+	/* The leaf only informs, so a host without it is no obstacle; without
+	 * threads nobody misses it. */
+	if (max->eax < LEAF_AMD_TOPO || !(features->ecx & FX1_ECX_TOPOEXT)) {
+		if (p->threads == 1)
+			return 0;
+		features->ecx |= FX1_ECX_TOPOEXT;
+		cpuid_raise_max(t, 0x80000000, LEAF_AMD_TOPO);
+	}
 	if (!cpuid_put(t, LEAF_AMD_TOPO, 0, false))
 		return -ENOSPC;
 	if (max->eax < LEAF_AMD_TOPO_V2)

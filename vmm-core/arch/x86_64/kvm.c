@@ -48,7 +48,8 @@ int hv_kvm_arch_probe(int fd, struct hv_caps *caps, struct err *e)
 			return r;
 	}
 	r = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_X2APIC_API);
-	caps->x2apic_ext_dest = r > 0 && (r & KVM_X2APIC_API_USE_32BIT_IDS);
+	caps->x2apic_ext_dest =
+		r > 0 && ((unsigned int)r & KVM_X2APIC_API_USE_32BIT_IDS);
 	caps->software_only = kvm_is_software_only();
 	caps->lapic_hz = KVM_LAPIC_HZ;
 	caps->phys_bits = 36;

@@ -39,11 +39,6 @@
 #define MISC_ENABLE_FAST_STRING 1u
 #define MTRR_ENABLE_WRITE_BACK	0x806u
 
-struct regs_msr_list {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entries[12];
-};
-
 static int regs_set_msrs(int fd, struct err *e)
 {
 	static const struct kvm_msr_entry boot[] = {
@@ -59,11 +54,14 @@ static int regs_set_msrs(int fd, struct err *e)
 		{.index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
 		{.index = MSR_MTRR_DEFAULT, .data = MTRR_ENABLE_WRITE_BACK},
 	};
-	struct regs_msr_list list = {.head.nmsrs = ARRAY_SIZE(boot)};
+	_Alignas(struct kvm_msrs)
+		uint8_t buf[sizeof(struct kvm_msrs) + sizeof(boot)] = {0};
+	struct kvm_msrs *list = (struct kvm_msrs *)(void *)buf;
 	int r;
 
-	memcpy(list.entries, boot, sizeof(boot));
-	r = ioctl(fd, KVM_SET_MSRS, &list);
+	list->nmsrs = ARRAY_SIZE(boot);
+	memcpy(list->entries, boot, sizeof(boot));
+	r = ioctl(fd, KVM_SET_MSRS, list);
 	if (r < 0)
 		return err_errno(e, "KVM refuses the boot MSRs");
 	if (r < (int)ARRAY_SIZE(boot))
