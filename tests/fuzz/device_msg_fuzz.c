@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The broker is hostile: the input is a series of messages to a device, each
- * with a byte that says how many descriptors go with it. The device is
- * brought to READY first for half of the inputs, so that the fuzzer needn't
- * find the way. It may refuse or end, but not crash, hang or leak.
+ * The broker is hostile: the input is a series of messages to a device. Each
+ * begins with a byte that says how many descriptors go with it and whether it
+ * is raw bytes (with their length) or numbers for the fields of a well-formed
+ * message of some kind. The device is brought to READY first for half of the
+ * inputs, so that the fuzzer needn't find the way. It may refuse or end, but
+ * not crash, hang or leak.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -18,6 +20,8 @@
 
 #define MAX_MESSAGES 16
 #define MEM_SIZE     (64 * 1024)
+#define RAW_HEADER   3
+#define MADE_SIZE    17
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +69,15 @@ static void post_raw(struct fake *f, const uint8_t *data, size_t len,
 		return; /* the device ended */
 }
 
+/* What a message makes the device do, it does in a few turns of its loop. */
+static bool settle(struct fake *f)
+{
+	for (int i = 0; i < 4; i++)
+		if (fake_run(f))
+			return true;
+	return false;
+}
+
 static void post_body(struct fake *f, Bulkhead__DeviceBody *body,
 		      unsigned int num)
 {
@@ -76,7 +89,7 @@ static void post_body(struct fake *f, Bulkhead__DeviceBody *body,
 	m.body = body;
 	check(bulkhead__device_message__get_packed_size(&m) <= sizeof(buf));
 	post_raw(f, buf, bulkhead__device_message__pack(&m, buf), num);
-	fake_run(f);
+	settle(f);
 }
 
 static void make_ready(struct fake *f)
@@ -118,6 +131,81 @@ static void make_ready(struct fake *f)
 	check(f->rt.state == RUNTIME_READY && f->rt.features_set);
 }
 
+/* A message whose every number is the fuzzer's; its descriptors may be wrong.
+ */
+static void post_made(struct fake *f, unsigned int kind, unsigned int num,
+		      const uint8_t *n)
+{
+	Bulkhead__DeviceBody body;
+	Bulkhead__StartQueue start;
+	Bulkhead__StopQueue stop;
+	Bulkhead__SetFeatures features;
+	Bulkhead__ConfigWrite write;
+	Bulkhead__Reset reset;
+	Bulkhead__Quiesce quiesce;
+	Bulkhead__MemRegion region, *list = &region;
+	Bulkhead__MemTable table;
+	uint8_t bytes[16];
+
+	bulkhead__device_body__init(&body);
+	switch (kind % 7) {
+	case 0:
+		bulkhead__start_queue__init(&start);
+		start.index = n[0];
+		start.size = n[1];
+		start.desc = get_le16(n + 2);
+		start.driver = get_le16(n + 4);
+		start.device = get_le16(n + 6);
+		start.ring_base = n[8];
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_START_QUEUE;
+		body.start_queue = &start;
+		break;
+	case 1:
+		bulkhead__stop_queue__init(&stop);
+		stop.index = n[0];
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_STOP_QUEUE;
+		body.stop_queue = &stop;
+		break;
+	case 2:
+		bulkhead__set_features__init(&features);
+		features.features = get_le64(n);
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_FEATURES;
+		body.set_features = &features;
+		break;
+	case 3:
+		memcpy(bytes, n, sizeof(bytes));
+		bulkhead__config_write__init(&write);
+		write.offset = n[0];
+		write.data.data = bytes;
+		write.data.len = n[1] % sizeof(bytes);
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONFIG_WRITE;
+		body.config_write = &write;
+		break;
+	case 4:
+		bulkhead__reset__init(&reset);
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_RESET;
+		body.reset = &reset;
+		break;
+	case 5:
+		bulkhead__quiesce__init(&quiesce);
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_QUIESCE;
+		body.quiesce = &quiesce;
+		break;
+	default:
+		bulkhead__mem_region__init(&region);
+		region.gpa = (uint64_t)get_le16(n) << 12;
+		region.size = (uint64_t)get_le16(n + 2) << 12;
+		region.offset = (uint64_t)get_le16(n + 4) << 12;
+		bulkhead__mem_table__init(&table);
+		table.regions = &list;
+		table.n_regions = 1;
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_MEM_TABLE;
+		body.set_mem_table = &table;
+		break;
+	}
+	post_body(f, &body, num);
+}
+
 static void discard_answers(struct fake *f)
 {
 	char buf[64];
@@ -135,21 +223,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fds[0] <= 0)
 		make_fds();
 	f = fake_new(0);
+	f->idle_ms = 0;
 	if (data[0] & 1)
 		make_ready(f);
 	f->busy = data[0] & 2;
 	data++;
 	size--;
-	for (unsigned int i = 0; i < MAX_MESSAGES && size >= 3; i++) {
-		size_t len = get_le16(data + 1);
+	for (unsigned int i = 0; i < MAX_MESSAGES && size >= MADE_SIZE; i++) {
+		size_t len = MADE_SIZE;
 
-		len = len < size - 3 ? len : size - 3;
-		post_raw(f, data + 3, len, data[0] & 3);
+		if (data[0] & 0x80) {
+			len = RAW_HEADER + get_le16(data + 1);
+			len = len < size ? len : size;
+			post_raw(f, data + RAW_HEADER, len - RAW_HEADER,
+				 data[0] & 3);
+		} else {
+			post_made(f, data[0] >> 2, data[0] & 3, data + 1);
+		}
 		discard_answers(f);
-		if (fake_run(f))
+		if (settle(f))
 			break;
-		data += 3 + len;
-		size -= 3 + len;
+		if (data[0] & 0x40) { /* the worker's work is done */
+			fake_drained(f, 0);
+			fake_drained(f, 1);
+		}
+		data += len;
+		size -= len;
 	}
 	fake_free(f);
 	return 0;

@@ -8,8 +8,6 @@
 #include "common/base/cleanup.h"
 #include "common/sandbox/seccomp.h"
 
-#define FAKE_IDLE_MS 1
-
 static struct fake *fake; /* the one */
 static const struct seccomp_profile fake_profile = {.name = "fake"};
 static bool fake_ended;
@@ -150,6 +148,7 @@ struct fake *fake_new(unsigned int workers)
 	check(fake);
 	check(channel_pair(pair, &e) == 0);
 	fake->workers = workers;
+	fake->idle_ms = 1;
 	fake->peer = pair[1];
 	fake_ended = false;
 	check(device_init(&fake->dev, &fake->rt, &fake_ops, pair[0], &e) == 0);
@@ -178,7 +177,7 @@ bool fake_run(struct fake *f)
 	if (fake_ended)
 		return true;
 	check(loop_add_timer(f->rt.loop, fake_on_idle, f, &timer, &e) == 0);
-	loop_timer_arm(timer, FAKE_IDLE_MS);
+	loop_timer_arm(timer, f->idle_ms);
 	fake_code = device_run(&f->dev);
 	loop_watch_free(timer);
 	fake_ended = fake_code != -EAGAIN;

@@ -19,6 +19,7 @@ struct fake {
 	bool busy; /* queue_stopping() returns false */
 	bool refuse_open, refuse_lock;
 	unsigned int workers;
+	unsigned int idle_ms; /* how long fake_run() waits for more */
 };
 
 /* One at a time. */
