@@ -63,10 +63,11 @@ static int placement_outside(const struct placement *p, gpa_t gpa, uint64_t len,
 			       " reach past the end of the address space",
 			       what, len, gpa);
 	return err_set(e, -ENOMEM,
-		       "%s: needs guest memory from 0x%" PRIx64 " to 0x%" PRIx64
-		       " (%" PRIu64 " MiB), which the VM's memory of %" PRIu64
-		       " MiB does not cover: give it more with --memory size=",
-		       what, gpa, end, placement_mib(len),
+		       "%s: needs %" PRIu64
+		       " MiB of guest memory from address 0x%" PRIx64
+		       " on, so up to %" PRIu64 " MiB, which the VM's %" PRIu64
+		       " MiB do not cover: give it more with --memory size=",
+		       what, placement_mib(len), gpa, placement_mib(end),
 		       placement_mib(placement_ram_size(p)));
 }
 

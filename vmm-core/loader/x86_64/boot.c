@@ -78,7 +78,7 @@ static int boot_write_cmdline(struct boot *b, struct err *e)
 /* Null, code, data, TSS; in long mode a gap first, and a TSS of 16 bytes. */
 static int boot_write_gdt(struct boot *b, struct err *e)
 {
-	uint8_t gdt[48] = { 0 };
+	uint8_t gdt[48] = {0};
 
 	if (b->entry.long_mode) {
 		put_le64(gdt + LAYOUT_SEL_CODE64, GDT_CODE64);

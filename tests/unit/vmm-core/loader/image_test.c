@@ -61,7 +61,7 @@ Test(image_read, says_truncated)
 
 Test(image_load, fills_pieces_of_memory)
 {
-	uint8_t ram[2][4096] = {0}, data[64] = { 0 };
+	uint8_t ram[2][4096] = {0}, data[64] = {0};
 	struct gmem m = {.num_regions = 2};
 	struct fake_bytes bytes;
 	struct image img = fake_image(&bytes, "kernel", data, sizeof(data));
