@@ -506,6 +506,26 @@ static void test_stop_while_running(void)
 	finish(&c);
 }
 
+static void test_many_vcpus(void)
+{
+	static const uint8_t code[] = {OUT(0x80, 1), FOREVER};
+	struct setup s = plain;
+	struct core c;
+	uint64_t t0;
+
+	s.cpus = 254;
+	core_spawn(&c);
+	expect(&c, core_hello(&c) == 0);
+	t0 = now_ns();
+	expect(&c, core_create(&c, &s) == 0);
+	printf("  CreateVm with 254 vCPUs %.1f ms\n",
+	       (double)(now_ns() - t0) / 1e6);
+	expect(&c, core_boot(&c, code, sizeof(code)) == 0);
+	while (!c.num_debug)
+		core_receive(&c, WAIT_MS);
+	finish(&c);
+}
+
 static void test_broker_gone(void)
 {
 	static const uint8_t code[] = {OUT(0x80, 1), FOREVER};
@@ -517,6 +537,19 @@ static void test_broker_gone(void)
 		core_receive(&c, WAIT_MS);
 	shutdown(channel_fd(c.ch), SHUT_RDWR);
 	expect(&c, core_wait_exit(&c) == 0);
+}
+
+/* More than the UART holds: input waits, nothing is lost. */
+static void echo_much(struct core *c, int fd)
+{
+	char in[200], want[201] = "";
+
+	for (size_t i = 0; i < sizeof(in); i++) {
+		in[i] = (char)('0' + i % 60); /* no 'q' */
+		want[i] = (char)(in[i] + 1);
+	}
+	expect(c, write(fd, in, sizeof(in)) == (ssize_t)sizeof(in));
+	expect(c, !strcmp(read_text(c, fd, sizeof(in)), want));
 }
 
 static void test_serial_client(void)
@@ -563,6 +596,7 @@ static void test_serial_client(void)
 			expect(&c, !strcmp(read_text(&c, pair[0], 1), "a"));
 		expect(&c, write(pair[0], "HAL", 3) == 3);
 		expect(&c, !strcmp(read_text(&c, pair[0], 3), "IBM"));
+		echo_much(&c, pair[0]);
 		if (i)
 			expect(&c, write(pair[0], "q", 1) == 1);
 		else
@@ -720,6 +754,7 @@ static const struct {
 	{"ports", test_ports},
 	{"resets", test_resets},
 	{"stop while running", test_stop_while_running},
+	{"many vCPUs", test_many_vcpus},
 	{"broker gone", test_broker_gone},
 	{"serial client", test_serial_client},
 	{"power button", test_power_button},
