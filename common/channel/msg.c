@@ -62,13 +62,17 @@ static int msg_body_fds(const Bulkhead__DeviceBody *b)
 	switch (b->kind_case) {
 	case BULKHEAD__DEVICE_BODY__KIND__NOT_SET:
 		return -EBADMSG;
-	case BULKHEAD__DEVICE_BODY__KIND_SETUP:
-		return msg_setup_fds(b->setup);
+	case BULKHEAD__DEVICE_BODY__KIND_SETUP: {
+		int n = msg_setup_fds(b->setup);
+
+		return n < 0 ? n : n + (int)!!b->setup->fence;
+	}
 	case BULKHEAD__DEVICE_BODY__KIND_SET_MEM_TABLE:
 		return msg_mem_table_fds(b->set_mem_table);
 	case BULKHEAD__DEVICE_BODY__KIND_START_QUEUE:
 		return 2;
 	case BULKHEAD__DEVICE_BODY__KIND_ATTACH:
+	case BULKHEAD__DEVICE_BODY__KIND_SET_INFLIGHT:
 		return 1;
 	default:
 		return 0;
