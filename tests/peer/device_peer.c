@@ -182,8 +182,9 @@ static void peer_event(struct peer *p, const Bulkhead__DeviceMessage *m)
 		p->num_config_changed++;
 		p->config_len = (uint32_t)m->body->config_changed->config.len;
 		peer_check(p, p->config_len <= PEER_CONFIG_MAX);
-		memcpy(p->config, m->body->config_changed->config.data,
-		       p->config_len);
+		if (p->config_len)
+			memcpy(p->config, m->body->config_changed->config.data,
+			       p->config_len);
 		break;
 	case BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET:
 		p->num_needs_reset++;
@@ -320,7 +321,8 @@ void peer_setup(struct peer *p, Bulkhead__DeviceSetup *setup, const int *fds,
 	p->max_queue_size = info->max_queue_size;
 	p->config_len = (uint32_t)info->config.len;
 	peer_check(p, p->config_len <= PEER_CONFIG_MAX);
-	memcpy(p->config, info->config.data, p->config_len);
+	if (p->config_len)
+		memcpy(p->config, info->config.data, p->config_len);
 	peer_check(p, info->sandbox);
 	peer_take_report(p, info->sandbox);
 }
@@ -483,6 +485,26 @@ unsigned long peer_pss(const struct peer *p)
 			break;
 	fclose(f);
 	return kib;
+}
+
+unsigned long peer_cpu_ms(const struct peer *p)
+{
+	unsigned long user = 0, system = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", p->child.pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	/* Fields 14 and 15, after a name without spaces. */
+	if (fscanf(f,
+		   "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu "
+		   "%lu",
+		   &user, &system) != 2)
+		user = system = 0;
+	fclose(f);
+	return (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
 }
 
 int peer_end(struct peer *p)

@@ -111,6 +111,8 @@ bool peer_receive(struct peer *p, int ms);
 
 /** peer_pss() - Kilobytes of memory, shared ones by their share */
 unsigned long peer_pss(const struct peer *p);
+/** peer_cpu_ms() - Processor time used so far, in steps of the clock tick */
+unsigned long peer_cpu_ms(const struct peer *p);
 /** peer_end() - Close the channel; Return: the exit status (128 + signal) */
 int peer_end(struct peer *p);
 

@@ -114,15 +114,19 @@ static bool is_silent(int fd)
 static char *make_text(size_t len)
 {
 	char *text = malloc(len + 8);
+	char line[32];
 
-	for (size_t i = 0; i < len; i += 8)
-		snprintf(text + i, 9, "%07zx\n", i);
+	for (size_t i = 0; i < len; i += 8) {
+		snprintf(line, sizeof(line), "%07zx\n", i);
+		memcpy(text + i, line, 8);
+	}
 	return text;
 }
 
 static void test_pipes(int flags, uint64_t features)
 {
 	Bulkhead__ConsoleSetup setup;
+	unsigned long cpu;
 	uint32_t id, len;
 	struct guest g;
 	int in[2], out[2], fds[2];
@@ -156,7 +160,9 @@ static void test_pipes(int flags, uint64_t features)
 	/* The end of the input leaves the output alone, and costs no CPU. */
 	close(in[1]);
 	post_input(&g, 4);
-	peer_check(&g.p, !peer_try_wait(&g.rx, 50, &id, &len));
+	cpu = peer_cpu_ms(&g.p);
+	peer_check(&g.p, !peer_try_wait(&g.rx, 400, &id, &len));
+	peer_check(&g.p, peer_cpu_ms(&g.p) - cpu < 200);
 	print(&g, "still here", 10);
 	expect_output(&g, out[0], "still here", 10);
 	/* A reader that goes away does no harm either. */
@@ -278,6 +284,7 @@ static void test_clients(void)
 	const size_t len = 2 * RING_SIZE;
 	char *text = make_text(len);
 	Bulkhead__ConsoleSetup setup;
+	unsigned long cpu;
 	struct guest g;
 	int pair[2], null;
 
@@ -300,6 +307,19 @@ static void test_clients(void)
 		expect_input(&g, "hi");
 		print(&g, "again", 5);
 		expect_output(&g, pair[0], "again", 5);
+		/* The client's last words end, its ears don't. */
+		if (round == 2) {
+			uint32_t id, used;
+
+			shutdown(pair[0], SHUT_WR);
+			post_input(&g, 8);
+			cpu = peer_cpu_ms(&g.p);
+			peer_check(&g.p,
+				   !peer_try_wait(&g.rx, 400, &id, &used));
+			peer_check(&g.p, peer_cpu_ms(&g.p) - cpu < 200);
+			print(&g, "still", 5);
+			expect_output(&g, pair[0], "still", 5);
+		}
 		/* With and without room for input, the hang-up is seen. */
 		if (round == 1)
 			post_input(&g, 8);
@@ -308,7 +328,7 @@ static void test_clients(void)
 		peer_check(&g.p,
 			   g.p.num_backend_closed == (unsigned int)round + 1);
 		print(&g, "late", 4);
-		if (round == 1) { /* take the buffer back */
+		if (round == 1 || round == 2) { /* take the buffer back */
 			uint32_t base = peer_queue_stop(&g.p, &g.rx);
 
 			peer_queue_forget(&g.rx);
