@@ -38,8 +38,11 @@ int loop_new(struct loop **ret, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for an event loop");
 	}
 	/* One thread a loop: no locks. The environment must not choose. */
+	/* No cached time: a loop without timers never asks for it, which would
+	 * be a system call (gettimeofday) where the vDSO has no clock. */
 	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK |
-					   EVENT_BASE_FLAG_IGNORE_ENV);
+					   EVENT_BASE_FLAG_IGNORE_ENV |
+					   EVENT_BASE_FLAG_NO_CACHE_TIME);
 	loop->base = event_base_new_with_config(cfg);
 	event_config_free(cfg);
 	if (!loop->base) {

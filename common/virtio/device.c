@@ -122,6 +122,10 @@ static void device_drain_step(struct device *dev)
 		device_finish_drain(dev);
 }
 
+/*
+ * Nothing here watches the clock: libevent's timers need gettimeofday where
+ * the vDSO has no clock. The broker has a deadline, and its end is ours.
+ */
 void device_drain(struct device *dev, enum runtime_drain what, uint32_t seq)
 {
 	struct device_runtime *rt = dev->rt;
@@ -130,19 +134,7 @@ void device_drain(struct device *dev, enum runtime_drain what, uint32_t seq)
 		return;
 	rt->drain = what;
 	rt->drain_seq = seq;
-	if (what == DRAIN_EXIT)
-		loop_timer_arm(rt->drain_timer, RUNTIME_DRAIN_MS);
 	device_drain_step(dev);
-}
-
-static void device_on_drain_timer(void *arg)
-{
-	struct device *dev = arg;
-
-	log_error("requests are still in flight %d ms after the end of the "
-		  "channel",
-		  RUNTIME_DRAIN_MS);
-	loop_stop(dev->rt->loop, 1);
 }
 
 static void device_queue_closed(struct queue_link *l)
@@ -342,9 +334,6 @@ int device_init(struct device *dev, struct device_runtime *rt,
 	if (r == 0)
 		r = loop_add_fd(rt->loop, ch_fd, LOOP_READ, device_on_channel,
 				dev, &rt->ch_watch, e);
-	if (r == 0)
-		r = loop_add_timer(rt->loop, device_on_drain_timer, dev,
-				   &rt->drain_timer, e);
 	if (r < 0)
 		return r;
 	rt->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

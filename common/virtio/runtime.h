@@ -29,7 +29,6 @@
 #include "common/virtio/device.h"
 
 #define RUNTIME_HEAP	 (768ULL * 1024) /* bytes; plus ops->heap */
-#define RUNTIME_DRAIN_MS 5000		 /* at the end of the channel */
 #define RUNTIME_TEXT_MAX ERR_TEXT_MAX	 /* bytes of text in an answer */
 /* Per queue a start and a stop; a drain; one answered at once. */
 #define RUNTIME_OUT_MAX (2 * DEVICE_QUEUES_MAX + 8)
@@ -101,7 +100,6 @@ struct device_runtime {
 	struct channel *ch;
 	struct loop *loop;
 	struct loop_watch *ch_watch;
-	struct loop_watch *drain_timer;
 	enum runtime_state state;
 	bool features_set;
 	enum runtime_drain drain;
