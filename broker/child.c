@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #include "proto/core.pb-c.h"
 #include "proto/device.pb-c.h"
 #include "proto/loader.pb-c.h"
+
+#define CHILD_REAP_MS 5000
 
 #define ENVELOPE_CHECK(type)                                                   \
 	_Static_assert(sizeof(type) == sizeof(struct envelope) &&              \
@@ -123,14 +126,17 @@ static void child_on_exit(int fd, unsigned int events, void *arg)
 {
 	struct child *c = arg;
 	siginfo_t si = {0};
-	char why[96];
+	char why[sizeof(c->failure)];
 
 	(void)events;
 	if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
 	    si.si_pid == 0)
 		return;
 	child_drain_log(c);
-	child_describe_exit(&si, why, sizeof(why));
+	if (c->failure[0])
+		snprintf(why, sizeof(why), "%s", c->failure);
+	else
+		child_describe_exit(&si, why, sizeof(why));
 	loop_watch_free(c->w_pid);
 	c->w_pid = NULL;
 	c->pid = 0;
@@ -181,7 +187,7 @@ static void child_on_channel(int fd, unsigned int events, void *arg)
 			r = c->handler->message(c, env, m.fds, m.num_fds, &e);
 		channel_msg_done(&m);
 	}
-	if (r < 0 && !c->gone)
+	if (r < 0)
 		child_fail(c, e.text);
 }
 
@@ -332,28 +338,41 @@ static void child_kill(struct child *c)
 
 void child_fail(struct child *c, const char *why)
 {
-	char text[ERR_TEXT_MAX];
-
-	snprintf(text, sizeof(text), "%s", why);
+	if (c->failure[0] || c->gone)
+		return;
+	snprintf(c->failure, sizeof(c->failure), "%s", why);
 	loop_watch_free(c->w_channel);
 	c->w_channel = NULL;
+	/* Its exit tells the owner. */
 	child_kill(c);
-	child_tell_gone(c, text);
+}
+
+/* SIGKILL ends a process at once unless the kernel is in the middle of an
+ * operation for it that can't be interrupted, such as a lost network disk. */
+static void child_reap(struct child *c)
+{
+	struct pollfd pfd = {.fd = c->pidfd, .events = POLLIN};
+	siginfo_t si;
+	int r;
+
+	child_kill(c);
+	do
+		r = poll(&pfd, 1, CHILD_REAP_MS);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		log_error("bulkhead-%s, pid %d, does not end: it waits for the "
+			  "host's storage or network",
+			  c->role, c->pid);
+	else
+		waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG);
+	c->pid = 0;
 }
 
 void child_stop(struct child *c)
 {
 	c->gone = true;
-	if (c->pid) {
-		siginfo_t si;
-
-		child_kill(c);
-		/* SIGKILL ends it; waiting can't hang on a healthy kernel. */
-		while (waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED) < 0 &&
-		       errno == EINTR)
-			continue;
-		c->pid = 0;
-	}
+	if (c->pid)
+		child_reap(c);
 	if (c->w_log)
 		child_drain_log(c);
 	loop_watch_free(c->w_channel);

@@ -70,6 +70,7 @@ struct child {
 	struct sandbox_report inner; /* what it reported itself */
 	bool expected_exit;	     /* leaving is no failure (loader, stop) */
 	bool gone;		     /* handler->gone was called */
+	char failure[128];	     /* what child_fail() killed it for */
 };
 
 /**
@@ -90,7 +91,7 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 int child_answer(struct child *c, uint32_t seq, int code, const char *text,
 		 const ProtobufCMessage *body, struct err *e);
 
-/** child_fail() - Kill it and tell the owner why */
+/** child_fail() - Kill it; the owner is told @why when it has ended */
 void child_fail(struct child *c, const char *why);
 
 /** child_stop() - Kill if alive, reap, close and forget everything */
