@@ -37,6 +37,7 @@ struct image {
 	bool readonly;
 	uint32_t block;
 	unsigned int queues;
+	unsigned int queue_size;
 };
 
 /* One request under way, with its part of guest memory. */
@@ -100,7 +101,7 @@ static void start(const struct image *im, uint64_t size, uint64_t features)
 	bulkhead__blk_setup__init(&blk);
 	setup.id = id;
 	setup.num_queues = im->queues ? im->queues : 1;
-	setup.queue_size = RING_SIZE;
+	setup.queue_size = im->queue_size ? im->queue_size : RING_SIZE;
 	setup.backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_BLK;
 	setup.blk = &blk;
 	blk.size = size;
@@ -627,6 +628,22 @@ static void test_direct_blocks(void)
 	must(*(uint8_t *)at(odd + 512, 1) == 0x77);
 	must(*(uint8_t *)at(odd + 1024, 1) == 0);
 	request_at(VIRTIO_BLK_T_OUT, 9, odd, 512, VIRTIO_BLK_S_IOERR);
+	/* More requests than bounce buffers. */
+	for (unsigned int round = 0; round < 50; round++) {
+		must(pread(im.look, d.shadow, DISK_SIZE, 0) == DISK_SIZE);
+		for (unsigned int s = 0; s < SLOTS; s++) {
+			struct slot *l = &d.slots[0][s];
+
+			l->type = VIRTIO_BLK_T_IN;
+			l->sector = s * 7;
+			l->gpa = l->data + 1 + s;
+			l->len = 8192;
+			l->want = VIRTIO_BLK_S_OK;
+			send_request(0, l, 1, false);
+		}
+		peer_kick(&d.q[0]);
+		wait_all();
+	}
 	close_disk(&im);
 	printf("direct, 4 KiB blocks: good\n");
 }
@@ -706,6 +723,50 @@ static void test_stop_under_load(uint64_t features, bool no_uring)
 	       no_uring ? "plain calls" : "io_uring");
 }
 
+/* More requests in the ring than a queue works on at once. */
+static void test_deep_queue(uint64_t features, bool no_uring)
+{
+	struct image im = {.no_uring = no_uring, .queue_size = DRIVER_RING_MAX};
+	struct peer_queue *q = &d.q[0];
+	uint64_t header, flush, data, status;
+	uint32_t id, len;
+
+	image_make(&im, DISK_SIZE);
+	start(&im, DISK_SIZE, features | DRIVER_F_VERSION1 | DRIVER_F_INDIRECT);
+	peer_queue_start(&d.p, q, 0, DRIVER_RING_MAX);
+	header = driver_mem_alloc(&d.p.mem, 16, 16);
+	memset(at(header, 16), 0, 16); /* IN, sector 0 */
+	flush = driver_mem_alloc(&d.p.mem, 16, 16);
+	memset(at(flush, 16), 0, 16);
+	put_le32(at(flush, 4), VIRTIO_BLK_T_FLUSH);
+	data = driver_mem_alloc(&d.p.mem, DRIVER_RING_MAX * 512, 512);
+	status = driver_mem_alloc(&d.p.mem, DRIVER_RING_MAX, 1);
+	memset(at(status, DRIVER_RING_MAX), 0xee, DRIVER_RING_MAX);
+	for (unsigned int round = 0; round < 5; round++) {
+		for (unsigned int i = 0; i < DRIVER_RING_MAX; i++) {
+			struct driver_buf bufs[] = {
+				{header, 16, false},
+				{data + i * 512ULL, 512, true},
+				{status + i, 1, true},
+			};
+
+			/* The kernel never finishes a flush at once. */
+			if (i % 4)
+				bufs[0].gpa = flush;
+			must(driver_ring_add(&q->ring, bufs, 3, true) >= 0);
+		}
+		peer_kick(q);
+		for (unsigned int i = 0; i < DRIVER_RING_MAX; i++)
+			peer_wait(q, &id, &len);
+	}
+	for (unsigned int i = 0; i < DRIVER_RING_MAX; i++)
+		must(*(uint8_t *)at(status + i, 1) == VIRTIO_BLK_S_OK);
+	close_disk(&im);
+	printf("deep queue, %s, %s: good\n",
+	       features & DRIVER_F_PACKED ? "packed" : "split",
+	       no_uring ? "plain calls" : "io_uring");
+}
+
 static void hostile_chain(const struct driver_buf *bufs, unsigned int num)
 {
 	must(driver_ring_add(&d.q[0].ring, bufs, num, false) >= 0);
@@ -771,6 +832,9 @@ int main(void)
 		test_cut_file(no_uring);
 		test_stop_under_load(DRIVER_F_EVENT, no_uring);
 		test_stop_under_load(DRIVER_F_PACKED, no_uring);
+		test_deep_queue(0, no_uring);
+		test_deep_queue(DRIVER_F_EVENT, no_uring);
+		test_deep_queue(DRIVER_F_PACKED, no_uring);
 		test_model(no_uring, false);
 		test_model(no_uring, true);
 	}

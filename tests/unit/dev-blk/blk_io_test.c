@@ -3,9 +3,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "common/base/cleanup.h"
@@ -17,7 +20,7 @@
 
 static int make_file(void)
 {
-	char path[] = "/tmp/blk_io_test.XXXXXX";
+	char path[] = "/var/tmp/blk_io_test.XXXXXX";
 	int fd = mkostemp(path, O_CLOEXEC);
 
 	cr_assert_geq(fd, 0);
@@ -179,6 +182,43 @@ static void check_errors(int kind)
 	blk_io_free(io);
 }
 
+/* Is data of the first block still only in the page cache? */
+static bool is_delayed(int fd)
+{
+	struct {
+		struct fiemap map;
+		struct fiemap_extent extent;
+	} f = {.map = {.fm_length = 4096, .fm_extent_count = 1}};
+
+	cr_assert_eq(ioctl(fd, FS_IOC_FIEMAP, &f), 0);
+	return f.map.fm_mapped_extents == 1 &&
+	       (f.extent.fe_flags & FIEMAP_EXTENT_DELALLOC);
+}
+
+static void check_stable_writes(int kind)
+{
+	auto_fd fd = make_file();
+	struct blk_io *io = open_io(kind, fd, false);
+	uint8_t buf[4096] = {1};
+	struct iovec iov = {buf, sizeof(buf)};
+	struct blk_op op = {.kind = BLK_OP_WRITE, .iov = &iov, .num_iov = 1};
+
+	cr_assert_eq(do_op(io, &op), 4096);
+	if (!is_delayed(fd))
+		cr_skip_test("this file system does not tell");
+	op.kind = BLK_OP_SYNC;
+	cr_assert_eq(do_op(io, &op), 0);
+	cr_assert_not(is_delayed(fd));
+	op.kind = BLK_OP_PUNCH;
+	op.len = 4096;
+	cr_assert_eq(do_op(io, &op), 0);
+	op.kind = BLK_OP_WRITE;
+	op.dsync = true;
+	cr_assert_eq(do_op(io, &op), 4096);
+	cr_assert_not(is_delayed(fd));
+	blk_io_free(io);
+}
+
 #define BOTH(name)                                                             \
 	Test(blk_uring, name, .timeout = 30)                                   \
 	{                                                                      \
@@ -193,6 +233,7 @@ BOTH(round_trip)
 BOTH(ranges)
 BOTH(full_depth)
 BOTH(errors)
+BOTH(stable_writes)
 
 Test(blk_uring, of_a_readonly_disk_only_reads, .timeout = 30)
 {
