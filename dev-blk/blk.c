@@ -28,6 +28,7 @@ struct blk {
 	/* The driver has just given the write cache up: what it wrote before
 	 * is to be made stable with its next write. */
 	atomic_bool sync_all;
+	bool told; /* the driver was told of a config space without cache */
 	struct blk_queue *queues[BLK_QUEUES_MAX]; /* owned */
 	unsigned int num_queues;
 };
@@ -169,6 +170,7 @@ static int blk_set_features(struct device *dev, uint64_t features)
 	blk_set_write_back(dev, flush);
 	if (!flush)
 		device_config_changed(dev);
+	b->told = !flush;
 	return 0;
 }
 
@@ -202,8 +204,10 @@ static void blk_reset(struct device *dev)
 
 	b->limits.discard = false;
 	b->limits.zeroes = false;
-	b->sync_all = false;
 	blk_set_write_back(dev, true);
+	if (b->told)
+		device_config_changed(dev);
+	b->told = false;
 }
 
 const struct device_ops blk_device = {

@@ -35,6 +35,7 @@ struct image {
 	bool direct;
 	bool no_uring;
 	bool readonly;
+	bool no_flush; /* the driver doesn't know FLUSH */
 	uint32_t block;
 	unsigned int queues;
 	unsigned int queue_size;
@@ -119,6 +120,8 @@ static void start(const struct image *im, uint64_t size, uint64_t features)
 	must(d.p.syscalls > 0 && d.p.syscalls <= 16);
 	features |= d.p.features &
 		    ~(DRIVER_F_PACKED | DRIVER_F_EVENT | DRIVER_F_INDIRECT);
+	if (im->no_flush)
+		features &= ~(1ULL << VIRTIO_BLK_F_FLUSH);
 	peer_negotiate(&d.p, features);
 	d.features = features;
 	d.num_queues = setup.num_queues;
@@ -548,6 +551,24 @@ static void test_write_through(bool no_uring)
 	       no_uring ? "plain calls" : "io_uring");
 }
 
+/* Without FLUSH the disk has no write cache, until the next driver. */
+static void test_no_flush(void)
+{
+	struct image im = {.no_flush = true};
+
+	open_disk(&im, 0);
+	while (d.p.num_config_changed < 1)
+		must(peer_receive(&d.p, PEER_TIMEOUT_MS));
+	must(d.p.config[32] == 0);
+	request(VIRTIO_BLK_T_OUT, 0, 512, VIRTIO_BLK_S_OK);
+	peer_reset(&d.p);
+	while (d.p.num_config_changed < 2)
+		must(peer_receive(&d.p, PEER_TIMEOUT_MS));
+	must(d.p.config[32] == 1);
+	close_disk(&im);
+	printf("driver without FLUSH: good\n");
+}
+
 /* A file system that fills up: the request fails, the disk goes on. */
 static void test_enospc(bool no_uring)
 {
@@ -839,6 +860,7 @@ int main(void)
 		test_model(no_uring, true);
 	}
 	test_readonly();
+	test_no_flush();
 	test_direct_blocks();
 	test_hostile(0);
 	test_hostile(DRIVER_F_PACKED);
