@@ -281,15 +281,20 @@ static int device_start_workers(struct device *dev,
 	unsigned int n = dev->num_workers ? dev->num_workers : 1;
 
 	for (unsigned int i = 0; i < n; i++) {
-		struct worker *w = &rt->workers[i];
-		int r = worker_init(w, dev, i, e);
+		int r = worker_init(&rt->workers[i], dev, i, e);
 
 		rt->num_workers = i + 1;
+		if (r < 0)
+			return r;
 		if (i < setup->n_queue_affinity)
-			w->affinity = (int)setup->queue_affinity[i];
-		if (r == 0)
-			r = dev->num_workers ? worker_start_thread(w, e)
-					     : worker_start_inline(w, e);
+			rt->workers[i].affinity = (int)setup->queue_affinity[i];
+	}
+	/* All of them are known before the first one runs. */
+	for (unsigned int i = 0; i < n; i++) {
+		struct worker *w = &rt->workers[i];
+		int r = dev->num_workers ? worker_start_thread(w, e)
+					 : worker_start_inline(w, e);
+
 		if (r < 0)
 			return r;
 	}

@@ -42,6 +42,7 @@ void *driver_mem_ptr(const struct driver_mem *m, uint64_t gpa, uint64_t len)
 	return m->hva + (gpa - m->gpa);
 }
 
+/* Sequentially consistent, all of them: no other barrier is needed. */
 static uint16_t load16(const struct driver_ring *r, uint64_t gpa)
 {
 	const uint16_t *p = driver_mem_ptr(r->mem, gpa, 2);
@@ -236,11 +237,9 @@ bool driver_ring_publish(struct driver_ring *r)
 	if (r->packed) {
 		store16(r, DESC(r, r->first_slot) + PACKED_FLAGS,
 			r->first_flags);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		return packed_wants_kick(r, added);
 	}
 	store16(r, AVAIL_IDX(r), r->avail);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (r->event_idx)
 		return passed(load16(r, AVAIL_EVENT(r)), r->avail, added);
 	return !(load16(r, r->device) & 1);
@@ -319,14 +318,12 @@ bool driver_ring_want_call(struct driver_ring *r, uint16_t later)
 		}
 		store16(r, r->driver, (uint16_t)(slot | (wrap ? 0x8000u : 0)));
 		store16(r, r->driver + 2, r->event_idx ? 2 : 0);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		return packed_has_used(r);
 	}
 	if (r->event_idx)
 		store16(r, USED_EVENT(r), (uint16_t)(r->used + later));
 	else
 		store16(r, r->driver, 0);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return load16(r, USED_IDX(r)) != r->used;
 }
 
