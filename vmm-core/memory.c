@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -202,6 +203,33 @@ static unsigned int memory_num_threads(const struct memory *m)
 	return pieces < n ? (unsigned int)pieces : n;
 }
 
+/*
+ * More than the host has can't end well: the kernel would kill us, or a
+ * bystander, in the middle of it. Huge pages were reserved by the mapping.
+ */
+static int memory_check_host(const struct memory *m, bool prefault,
+			     struct err *e)
+{
+	struct sysinfo si;
+	uint64_t total;
+
+	if (m->huge || sysinfo(&si) < 0)
+		return 0;
+	total = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit;
+	if (m->size <= total)
+		return 0;
+	if (!prefault) {
+		log_warn("guest memory of %" PRIu64 " MiB is more than the "
+			 "host's %" PRIu64 " MiB with swap",
+			 m->size >> 20, total >> 20);
+		return 0;
+	}
+	return err_set(e, -ENOMEM,
+		       "cannot prefault %" PRIu64 " MiB of guest memory: the "
+		       "host has %" PRIu64 " MiB with swap",
+		       m->size >> 20, total >> 20);
+}
+
 static int memory_prefault(const struct memory *m, struct err *e)
 {
 	unsigned int n = memory_num_threads(m), started = 1;
@@ -271,6 +299,8 @@ int memory_new(const Bulkhead__MemoryConfig *cfg, unsigned int phys_bits,
 	if (r == 0)
 		r = memory_plan(m->size, max_u64(m->page, MEMORY_PAGE),
 				phys_bits, &m->plan, e);
+	if (r == 0)
+		r = memory_check_host(m, cfg->prefault, e);
 	if (r == 0)
 		r = memory_make_fd(m, e);
 	if (r == 0)

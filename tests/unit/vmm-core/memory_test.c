@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,6 +74,17 @@ Test(memory, is_sealed_and_prefaulted)
 	cr_assert_eq(fstat(memory_fd(m), &st), 0);
 	cr_expect_eq((uint64_t)st.st_blocks * 512, cfg.size);
 	memory_free(m);
+}
+
+Test(memory, does_not_prefault_more_than_the_host_has)
+{
+	Bulkhead__MemoryConfig cfg = BULKHEAD__MEMORY_CONFIG__INIT;
+	struct memory *m;
+
+	cfg.size = 16 * TIB;
+	cfg.prefault = true;
+	cr_expect_eq(memory_new(&cfg, 46, &m, &e), -ENOMEM);
+	cr_expect(strstr(e.text, "the host has"));
 }
 
 Test(memory, wants_possible_huge_pages)
