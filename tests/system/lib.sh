@@ -21,11 +21,10 @@ skip() {
 
 # wait_for SECONDS COMMAND...: until it succeeds
 wait_for() {
-	local left=$(($1 * 10))
+	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || return 1
+		[ $SECONDS -lt $end ] || return 1
 		sleep 0.1
 	done
 }
@@ -33,9 +32,21 @@ wait_for() {
 # expect SECONDS FILE PATTERN: the text appears in the file
 expect() {
 	wait_for "$1" grep -aqE -- "$3" "$2" || {
-		tail -n 30 "$2"
+		tail -n 30 "$2" "$T"/*.err || :
 		fail "no \"$3\" in ${2##*/} after $1 s"
 	}
+}
+
+# has FILE PATTERN, lacks FILE PATTERN: the text is (not) in $T/FILE
+has() {
+	grep -aqE -- "$2" "$T/$1" || {
+		tail -n 40 "$T/$1"
+		fail "no \"$2\" in $1"
+	}
+}
+
+lacks() {
+	! grep -aE -- "$2" "$T/$1" || fail "\"$2\" is in $1"
 }
 
 # guest_command TEXT: kernel command line words that run it in the guest
@@ -72,7 +83,7 @@ vm_type() {
 vm_wait() {
 	local limit=${1:-90}
 	wait_for "$limit" vm_gone "$VM_PID" || {
-		tail -n 20 "$T"/*.out "$T"/*.err
+		timeout 5 tail -n 20 "$T"/*.out "$T"/*.err
 		fail "the VM still runs after $limit s"
 	}
 	VM_STATUS=0
@@ -83,11 +94,40 @@ vm_gone() {
 	! kill -0 "$1" || grep -q '^State:.Z' "/proc/$1/status"
 }
 
+# process_of NAME ROLE: pid of the VM's process of this role
+process_of() {
+	bulkhead ps "$1" | awk -v role="$2" '$1 == role { print $3; exit }'
+}
+
+# vm_runs NAME: its processes have started the guest
+vm_runs() {
+	bulkhead ps "$1" 2>/dev/null | head -n 1 | grep -q ' running,'
+}
+
+# nothing_left: no process, socket or interface of ours within 5 s
+nothing_left() {
+	wait_for 5 no_leftovers || {
+		leftovers
+		fail "something was left behind: $(leftovers | tr '\n' ' ')"
+	}
+}
+
+no_leftovers() {
+	[ -z "$(leftovers)" ]
+}
+
+leftovers() {
+	pgrep -a '^bulkhead' | sed 's/^/process /'
+	pgrep -a '^passt' | sed 's/^/process /'
+	ls /run/bulkhead 2>/dev/null | sed 's/^/socket /'
+	ip -o link show type tun 2>/dev/null | sed 's/^/interface /'
+}
+
 # vm_ok [SECONDS]: the VM ends with status 0
 vm_ok() {
 	vm_wait "$@"
 	[ "$VM_STATUS" = 0 ] || {
-		tail -n 20 "$T"/*.out "$T"/*.err
+		timeout 5 tail -n 20 "$T"/*.out "$T"/*.err
 		fail "the VM ended with status $VM_STATUS"
 	}
 }
