@@ -191,14 +191,54 @@ static void child_on_channel(int fd, unsigned int events, void *arg)
 		child_fail(c, e.text);
 }
 
+static int child_watch_exit(struct child *c, struct err *e)
+{
+	return loop_add_fd(c->loop, c->pidfd, LOOP_READ, child_on_exit, c,
+			   &c->w_pid, e);
+}
+
+/* Wait until the program runs, or for the step of its jail that failed. */
+static int child_finish(struct child *c, struct err *e)
+{
+	struct sandbox_child spawned = {.pid = c->pid,
+					.pidfd = c->pidfd,
+					.outer = c->outer,
+					.sync_fd = c->sync_fd};
+	int r;
+
+	loop_watch_free(c->w_sync);
+	c->w_sync = NULL;
+	r = sandbox_spawn_finish(&spawned, e);
+	c->outer = spawned.outer;
+	c->pidfd = spawned.pidfd;
+	c->sync_fd = spawned.sync_fd;
+	if (r == 0)
+		return child_watch_exit(c, e);
+	c->pid = 0; /* reaped */
+	return r;
+}
+
+static void child_on_sync(int fd, unsigned int events, void *arg)
+{
+	struct child *c = arg;
+	struct err e = {0};
+
+	(void)fd;
+	(void)events;
+	if (child_finish(c, &e) < 0) {
+		err_prefix(&e, "did not start");
+		child_tell_gone(c, e.text);
+	}
+}
+
 static int child_watch(struct child *c, struct err *e)
 {
 	int r = loop_add_fd(c->loop, channel_fd(c->channel), LOOP_READ,
 			    child_on_channel, c, &c->w_channel, e);
 
 	if (r == 0)
-		r = loop_add_fd(c->loop, c->pidfd, LOOP_READ, child_on_exit, c,
-				&c->w_pid, e);
+		r = loop_add_fd(c->loop, c->sync_fd, LOOP_READ, child_on_sync,
+				c, &c->w_sync, e);
 	if (r == 0)
 		r = loop_add_fd(c->loop, c->log_fd, LOOP_READ, child_on_log, c,
 				&c->w_log, e);
@@ -217,7 +257,7 @@ static uid_t child_host_id(unsigned int index)
 int child_start(struct child *c, const char *role, const char *id,
 		const struct channel_format *format, struct loop *loop,
 		const struct child_handler *handler, void *owner,
-		unsigned int uid_index, struct err *e)
+		unsigned int uid_index, bool candidate, struct err *e)
 {
 	struct sandbox_spawn_args args = {0};
 	struct sandbox_child spawned;
@@ -227,6 +267,7 @@ int child_start(struct child *c, const char *role, const char *id,
 	snprintf(c->role, sizeof(c->role), "%s", role);
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->pidfd = -1;
+	c->sync_fd = -1;
 	c->log_fd = -1;
 	c->loop = loop;
 	c->handler = handler;
@@ -246,7 +287,7 @@ int child_start(struct child *c, const char *role, const char *id,
 
 	args.manifest = sandbox_manifest_find(role);
 	check(args.manifest);
-	args.program_fd = programs_fd(role);
+	args.program_fd = programs_fd(role, candidate);
 	args.null_fd = programs_null_fd();
 	args.log_fd = log_end;
 	args.channel_fd = theirs;
@@ -254,7 +295,7 @@ int child_start(struct child *c, const char *role, const char *id,
 	args.host_gid = args.host_uid;
 	args.cgroup_fd = -1;
 	args.die_with_parent = true;
-	r = sandbox_spawn(&args, &spawned, e);
+	r = sandbox_spawn_begin(&args, &spawned, e);
 	if (r < 0) {
 		c->log_fd = fd_close(c->log_fd);
 		err_prefix(e, "cannot start bulkhead-%s", role);
@@ -262,6 +303,7 @@ int child_start(struct child *c, const char *role, const char *id,
 	}
 	c->pid = spawned.pid;
 	c->pidfd = spawned.pidfd;
+	c->sync_fd = spawned.sync_fd;
 	c->outer = spawned.outer;
 	r = channel_new(mine, format, false, &c->channel, e);
 	if (r == 0) {
@@ -303,6 +345,8 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 		  unsigned int num_fds, child_answer_cb cb, void *arg,
 		  struct err *e)
 {
+	struct err why = {0};
+
 	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
 		int r;
 
@@ -312,6 +356,10 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 			       &c->pending[i].seq, e);
 		c->pending[i].cb = cb;
 		c->pending[i].arg = arg;
+		/* Better than that it can't be reached: why it isn't there. */
+		if (r < 0 && c->sync_fd >= 0 && child_finish(c, &why) < 0)
+			return err_set(e, r, "cannot start bulkhead-%s: %s",
+				       c->role, why.text);
 		return r;
 	}
 	return err_set(e, -EBUSY, "%s leaves %d requests without an answer",
@@ -378,10 +426,12 @@ void child_stop(struct child *c)
 	loop_watch_free(c->w_channel);
 	loop_watch_free(c->w_pid);
 	loop_watch_free(c->w_log);
-	c->w_channel = c->w_pid = c->w_log = NULL;
+	loop_watch_free(c->w_sync);
+	c->w_channel = c->w_pid = c->w_log = c->w_sync = NULL;
 	channel_free(c->channel);
 	c->channel = NULL;
 	if (c->role[0]) {
+		c->sync_fd = fd_close(c->sync_fd);
 		c->pidfd = fd_close(c->pidfd);
 		c->log_fd = fd_close(c->log_fd);
 	}

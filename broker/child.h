@@ -55,6 +55,8 @@ struct child {
 	struct channel *channel;
 	struct loop *loop;
 	struct loop_watch *w_channel, *w_pid, *w_log;
+	struct loop_watch *w_sync; /* it is still on its way to exec */
+	int sync_fd;
 	int log_fd;
 	char log_line[512];
 	uint32_t log_len;
@@ -76,11 +78,16 @@ struct child {
 /**
  * child_start() - Spawn @role's program confined and watch it
  * @c: Zeroed or finished with child_stop()
+ * @candidate: The program of an upgrade (programs.h)
+ *
+ * Does not wait until the program runs, so that children confine themselves
+ * at the same time. Requests may be sent at once. A child that fails on its way
+ * is told to the owner as gone.
  */
 int child_start(struct child *c, const char *role, const char *id,
 		const struct channel_format *format, struct loop *loop,
 		const struct child_handler *handler, void *owner,
-		unsigned int uid_index, struct err *e);
+		unsigned int uid_index, bool candidate, struct err *e);
 
 /** child_request() - Send @body numbered; @cb gets the answer */
 int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
