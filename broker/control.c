@@ -122,9 +122,16 @@ static void control_fill(struct control *c, struct control_status *st)
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		struct session *s = &f->devices[i];
 
-		p = control_add_child(st, &s->child);
+		p = s->proc ? control_add_child(st, &s->proc->child)
+			    : control_add(st, s->role, s->id, 0);
 		if (p) {
+			if (s->state == SESSION_WAITING)
+				p->state = (char *)(uintptr_t) "restarting";
+			else if (s->upgrading)
+				p->state = (char *)(uintptr_t) "upgrading";
 			p->restarts = s->restarts;
+			p->upgrades = s->upgrades;
+			p->last_gap_us = s->last_gap_us;
 			p->last_reason = s->last_reason;
 		}
 		if (s->opened.helper)
@@ -210,6 +217,9 @@ static int control_handle(struct control_client *cl,
 		return control_status(cl, m->seq);
 	case BULKHEAD__CONTROL_BODY__KIND_POWER_BUTTON:
 		r = family_power_button(f, &e);
+		return control_answer(cl, m->seq, r, e.text, NULL);
+	case BULKHEAD__CONTROL_BODY__KIND_UPGRADE:
+		r = family_upgrade(f, m->body->upgrade->device, &e);
 		return control_answer(cl, m->seq, r, e.text, NULL);
 	case BULKHEAD__CONTROL_BODY__KIND_TERMINATE:
 		family_shutdown(f, 0);

@@ -99,8 +99,6 @@ static int family_open_devices(struct family *f, struct err *e)
 		s = family_add_device(f, "blk", cfg->disks[i].id);
 		s->num_queues = cfg->disks[i].num_queues;
 		s->queue_size = cfg->disks[i].queue_size;
-		s->affinity = cfg->disks[i].queue_affinity;
-		s->num_affinity = cfg->disks[i].num_queue_affinity;
 		r = open_disk(&cfg->disks[i], &s->opened, e);
 	}
 	for (uint32_t i = 0; r == 0 && i < cfg->num_nets; i++) {
@@ -226,6 +224,16 @@ static void family_on_serial_client(int fd, unsigned int events, void *arg)
 		f->serial_has_client = true;
 }
 
+static void family_on_heartbeat(void *arg)
+{
+	struct family *f = arg;
+
+	if (f->state == FAMILY_RUNNING)
+		for (unsigned int i = 0; i < f->num_devices; i++)
+			session_heartbeat(&f->devices[i]);
+	loop_timer_arm(f->w_heartbeat, SESSION_PING_MS);
+}
+
 int family_start(struct family *f, struct err *e)
 {
 	int r;
@@ -234,6 +242,12 @@ int family_start(struct family *f, struct err *e)
 	f->devices_added = 0;
 	f->boot_sent = false;
 	r = family_arm_deadline(f, FAMILY_START_MS, e);
+	if (r == 0 && !f->w_heartbeat) {
+		r = loop_add_timer(f->loop, family_on_heartbeat, f,
+				   &f->w_heartbeat, e);
+		if (r == 0)
+			loop_timer_arm(f->w_heartbeat, SESSION_PING_MS);
+	}
 	/* The core first: it has the most to do. */
 	if (r == 0)
 		r = family_core_start(f, e);
@@ -289,8 +303,8 @@ void family_finish(struct family *f)
 static void family_on_quiesced(struct child *c, const struct envelope *env,
 			       int *fds, void *arg)
 {
-	struct session *s = c->owner;
-	struct family *f = s->family;
+	struct session_proc *p = c->owner;
+	struct family *f = p->session->family;
 
 	(void)env;
 	(void)fds;
@@ -347,7 +361,8 @@ void family_close(struct family *f)
 	f->num_devices = 0;
 	loop_watch_free(f->w_serial_listen);
 	loop_watch_free(f->w_deadline);
-	f->w_serial_listen = f->w_deadline = NULL;
+	loop_watch_free(f->w_heartbeat);
+	f->w_serial_listen = f->w_deadline = f->w_heartbeat = NULL;
 	opened_close(&f->serial);
 	opened_close(&f->debug_console);
 	f->hv_fd = fd_close(f->hv_fd);
@@ -362,8 +377,33 @@ void family_device_ready(struct family *f, struct session *s)
 {
 	struct err e = {0};
 
-	if (family_core_add_device(f, s, &e) < 0)
+	if (session_send_memory(s, &e) < 0 ||
+	    family_core_add_device(f, s, &e) < 0)
 		family_fail(f, "%s", e.text);
+}
+
+bool family_may_recover(const struct family *f)
+{
+	return f->state == FAMILY_RUNNING && SESSION_TRACKS;
+}
+
+int family_upgrade(struct family *f, const char *id, struct err *e)
+{
+	bool found = false;
+	int r = 0;
+
+	if (f->state != FAMILY_RUNNING)
+		return err_set(e, -EAGAIN, "the VM is %s, not running",
+			       family_state_name(f->state));
+	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++) {
+		if (id[0] && strcmp(id, f->devices[i].id))
+			continue;
+		found = true;
+		r = session_upgrade(&f->devices[i], e);
+	}
+	if (r == 0 && !found)
+		return err_set(e, -ENOENT, "the VM has no device \"%s\"", id);
+	return r;
 }
 
 void family_device_memory_ready(struct family *f, struct session *s)
@@ -395,6 +435,7 @@ void family_console_size(struct family *f, uint32_t cols, uint32_t rows)
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONSOLE_SIZE;
 	body.console_size = &size;
 	/* A lost size is told again with the next change. */
-	child_request(&f->devices[0].child, &body.base, NULL, 0, NULL, NULL,
-		      NULL);
+	if (f->devices[0].proc)
+		child_request(&f->devices[0].proc->child, &body.base, NULL, 0,
+			      NULL, NULL, NULL);
 }

@@ -63,6 +63,7 @@ struct family {
 	bool restart; /* after stopping: start again (guest reset) */
 	unsigned int quiescing;
 	struct loop_watch *w_deadline;
+	struct loop_watch *w_heartbeat;
 	uint64_t start_ns;   /* CLOCK_MONOTONIC of the launch */
 	uint64_t running_ns; /* of the last Boot answer */
 	int exit_code;
@@ -98,6 +99,12 @@ void family_console_size(struct family *f, uint32_t cols, uint32_t rows);
 void family_close(struct family *f);
 
 const char *family_state_name(enum family_state state);
+
+/** family_may_recover() - Is a lost device replaced now, or the VM ended? */
+bool family_may_recover(const struct family *f);
+
+/** family_upgrade() - Replace device @id's program, or every device's */
+int family_upgrade(struct family *f, const char *id, struct err *e);
 
 /* For session.c: what a device did. */
 void family_device_ready(struct family *f, struct session *s);

@@ -141,12 +141,6 @@ static int family_core_request(struct family *f, Bulkhead__CoreBody *body,
 	return child_request(&f->core, &body->base, fds, num_fds, cb, arg, e);
 }
 
-static int family_send_memory_to(struct family *f, struct session *s,
-				 struct err *e)
-{
-	return session_send_memory(s, f->memory, f->memfds, f->num_memfds, e);
-}
-
 static int family_keep_memory(struct family *f, const Bulkhead__VmCreated *m,
 			      int *fds, struct err *e)
 {
@@ -198,7 +192,7 @@ static void family_on_vm_created(struct child *c, const struct envelope *env,
 	if (r == 0)
 		r = family_send_load(f, &e);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
-		r = family_send_memory_to(f, &f->devices[i], &e);
+		r = session_send_memory(&f->devices[i], &e);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
 		if (f->devices[i].info.valid)
 			r = family_core_add_device(f, &f->devices[i], &e);
@@ -241,7 +235,7 @@ int family_core_start(struct family *f, struct err *e)
 	int r;
 
 	r = child_start(&f->core, "core", "", &channel_format_core, f->loop,
-			&family_core_handler, f, 0, e);
+			&family_core_handler, f, 0, false, e);
 	if (r < 0)
 		return r;
 	family_fill_hello(&hello);
@@ -525,7 +519,7 @@ int family_loader_start(struct family *f, struct err *e)
 	Bulkhead__LoaderBody body = BULKHEAD__LOADER_BODY__INIT;
 	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
 	int r = child_start(&f->loader, "loader", "", &channel_format_loader,
-			    f->loop, &family_loader_handler, f, 1, e);
+			    f->loop, &family_loader_handler, f, 1, false, e);
 
 	if (r < 0)
 		return r;

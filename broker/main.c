@@ -11,6 +11,7 @@ static const struct cli_command commands[] = {
 	{"ps", "list the running VMs and their processes", cli_ps},
 	{"power-button", "press a running VM's power button", cli_power_button},
 	{"stop", "end a running VM at once", cli_stop},
+	{"upgrade", "replace a running VM's device programs", cli_upgrade},
 };
 
 int cli_usage_error(const char *command, const char *fmt, ...)

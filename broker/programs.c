@@ -13,23 +13,25 @@
 
 static struct {
 	const char *role;
-	int fd;
+	int fd;	       /* what children are started from */
+	int candidate; /* of an upgrade; -1 = none */
 } programs[] = {
-	{"core", -1}, {"loader", -1},  {"blk", -1},
-	{"net", -1},  {"console", -1}, {"rng", -1},
+	{"core", -1, -1}, {"loader", -1, -1},  {"blk", -1, -1},
+	{"net", -1, -1},  {"console", -1, -1}, {"rng", -1, -1},
 };
 
+static char programs_dir[PATH_MAX];
 static int programs_null = -1;
 
-static int programs_open_one(const char *dir, const char *role)
+static int programs_open_one(const char *role)
 {
 	static const char *const places[] = {"", "/../libexec/bulkhead"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		char path[PATH_MAX];
 		int fd;
-		int n = snprintf(path, sizeof(path), "%s%s/bulkhead-%s", dir,
-				 places[i], role);
+		int n = snprintf(path, sizeof(path), "%s%s/bulkhead-%s",
+				 programs_dir, places[i], role);
 
 		if (n < 0 || (size_t)n >= sizeof(path))
 			continue;
@@ -40,26 +42,31 @@ static int programs_open_one(const char *dir, const char *role)
 	return -1;
 }
 
+static int programs_missing(const char *role, struct err *e)
+{
+	return err_errno(e,
+			 "cannot open program bulkhead-%s in %s or "
+			 "%s/../libexec/bulkhead",
+			 role, programs_dir, programs_dir);
+}
+
 int programs_open(struct err *e)
 {
-	char dir[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	ssize_t n = readlink("/proc/self/exe", programs_dir,
+			     sizeof(programs_dir) - 1);
 	char *slash;
 
 	if (n < 0)
 		return err_errno(e, "cannot find my own executable through "
 				    "/proc/self/exe; is /proc mounted?");
-	dir[n] = '\0';
-	slash = strrchr(dir, '/');
+	programs_dir[n] = '\0';
+	slash = strrchr(programs_dir, '/');
 	if (slash)
 		*slash = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		programs[i].fd = programs_open_one(dir, programs[i].role);
+		programs[i].fd = programs_open_one(programs[i].role);
 		if (programs[i].fd < 0)
-			return err_errno(e,
-					 "cannot open program bulkhead-%s in "
-					 "%s or %s/../libexec/bulkhead",
-					 programs[i].role, dir, dir);
+			return programs_missing(programs[i].role, e);
 	}
 	programs_null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (programs_null < 0)
@@ -69,16 +76,43 @@ int programs_open(struct err *e)
 
 void programs_close(void)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		programs[i].fd = fd_close(programs[i].fd);
+		programs[i].candidate = fd_close(programs[i].candidate);
+	}
 	programs_null = fd_close(programs_null);
 }
 
-int programs_fd(const char *role)
+int programs_look_again(const char *role, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		if (strcmp(programs[i].role, role))
+			continue;
+		fd_close(programs[i].candidate);
+		programs[i].candidate = programs_open_one(role);
+		return programs[i].candidate < 0 ? programs_missing(role, e)
+						 : 0;
+	}
+	return err_set(e, -ENOENT, "no program of role %s", role);
+}
+
+void programs_accept(const char *role)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		if (!strcmp(programs[i].role, role) &&
+		    programs[i].candidate >= 0) {
+			fd_close(programs[i].fd);
+			programs[i].fd = take_fd(&programs[i].candidate);
+		}
+}
+
+int programs_fd(const char *role, bool candidate)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
 		if (!strcmp(programs[i].role, role))
-			return programs[i].fd;
+			return candidate && programs[i].candidate >= 0
+				       ? programs[i].candidate
+				       : programs[i].fd;
 	return -1;
 }
 

@@ -8,14 +8,22 @@
  * file even if the installation changes meanwhile.
  */
 
+#include <stdbool.h>
+
 #include "common/base/err.h"
 
 /** programs_open() - Open every program; the error names the missing one */
 int programs_open(struct err *e);
 void programs_close(void);
 
+/** programs_look_again() - Open what is installed as @role's program now, as
+ *  the candidate of an upgrade */
+int programs_look_again(const char *role, struct err *e);
+/** programs_accept() - The candidate serves: start others from it, too */
+void programs_accept(const char *role);
+
 /** programs_fd() - Descriptor of `bulkhead-<role>`; owned here */
-int programs_fd(const char *role);
+int programs_fd(const char *role, bool candidate);
 
 /** programs_null_fd() - /dev/null, for every child's descriptors 0 and 1 */
 int programs_null_fd(void);

@@ -72,7 +72,9 @@ static void ps_json_process(const Bulkhead__ProcessStatus *p)
 	ps_json_text(p->id);
 	printf(",\"pid\":%d,\"state\":", p->pid);
 	ps_json_text(p->state);
-	printf(",\"restarts\":%u,\"last_reason\":", p->restarts);
+	printf(",\"restarts\":%u,\"upgrades\":%u,\"last_gap_us\":%llu,"
+	       "\"last_reason\":",
+	       p->restarts, p->upgrades, (unsigned long long)p->last_gap_us);
 	ps_json_text(p->last_reason);
 	if (p->sandbox) {
 		printf(",\"syscalls\":%u", p->sandbox->syscalls);
@@ -159,8 +161,14 @@ static void ps_table_vm(const struct ps *ps, const Bulkhead__VmStatus *vm)
 
 		printf("  %-8s %-12s %8d %8u  ", p->role,
 		       p->id[0] ? p->id : "-", p->pid, p->restarts);
+		if (strcmp(p->state, "running"))
+			printf("%s; ", p->state);
 		ps_sandbox_line(p->sandbox);
 		putchar('\n');
+		if (p->restarts || p->upgrades)
+			printf("  %-8s last replaced: %s (%.1f ms without)\n",
+			       "", p->last_reason,
+			       (double)p->last_gap_us / 1000);
 	}
 }
 

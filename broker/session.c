@@ -2,10 +2,12 @@
 #include "broker/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "broker/family.h"
 #include "common/base/cleanup.h"
@@ -15,11 +17,17 @@
 
 /* A request of the core on its way to the device. */
 struct session_relayed {
-	struct session *session;
 	uint32_t core_seq;
 	Bulkhead__DeviceBody__KindCase kind;
 	uint32_t queue; /* start_queue */
 };
+
+static struct session *session_of(const struct child *c)
+{
+	const struct session_proc *p = c->owner;
+
+	return p->session;
+}
 
 void session_init(struct session *s, struct family *f, uint32_t index,
 		  const char *role, const char *id)
@@ -31,25 +39,46 @@ void session_init(struct session *s, struct family *f, uint32_t index,
 	s->role = role;
 	s->id = id;
 	opened_init(&s->opened);
+	s->inflight.fd = -1;
+	s->fence_fd = -1;
 	for (unsigned int i = 0; i < SESSION_QUEUES_MAX; i++) {
 		s->record.queues[i].kick_fd = -1;
 		s->record.queues[i].call_fd = -1;
 	}
 }
 
-static void session_free_pending(struct session *s)
+/* Requests of the core that the process did not answer any more. */
+static void session_take_pending(struct session_proc *p, struct session *owe)
 {
-	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++)
-		if (s->child.pending[i].seq && s->child.pending[i].arg) {
-			free(s->child.pending[i].arg);
-			s->child.pending[i].seq = 0;
-		}
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
+		struct session_relayed *r = p->child.pending[i].arg;
+
+		if (!p->child.pending[i].seq || !r)
+			continue;
+		p->child.pending[i].seq = 0;
+		if (owe)
+			session_owe(owe, r->core_seq);
+		free(r);
+	}
+}
+
+void session_proc_free(struct session_proc *p)
+{
+	if (!p)
+		return;
+	session_take_pending(p, NULL);
+	child_stop(&p->child);
+	fd_close(p->fence_fd);
+	free(p);
 }
 
 void session_stop(struct session *s)
 {
-	session_free_pending(s);
-	child_stop(&s->child);
+	session_recover_stop(s);
+	session_proc_free(s->proc);
+	session_proc_free(s->next);
+	s->proc = s->next = NULL;
+	s->state = SESSION_OFF;
 	session_record_clear(&s->record);
 	s->info.valid = false;
 	s->mem_ready = false;
@@ -66,7 +95,7 @@ void session_close(struct session *s)
 static void session_on_attached(struct child *c, const struct envelope *env,
 				int *fds, void *arg)
 {
-	struct session *s = c->owner;
+	struct session *s = session_of(c);
 
 	(void)fds;
 	(void)arg;
@@ -96,16 +125,19 @@ static void session_on_client(int fd, unsigned int events, void *arg)
 	}
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_ATTACH;
 	body.attach = &attach;
-	if (child_request(&s->child, &body.base, &client, 1,
-			  session_on_attached, NULL, &e) < 0)
+	if (!s->proc)
+		log_warn("%s: the device is being replaced; try again", s->id);
+	else if (child_request(&s->proc->child, &body.base, &client, 1,
+			       session_on_attached, NULL, &e) < 0)
 		log_warn("%s: %s", s->id, e.text);
 	else
 		s->has_client = true;
 }
 
-static int session_take_info(struct session *s, const Bulkhead__DeviceInfo *m)
+static int session_take_info(struct session_proc *p,
+			     const Bulkhead__DeviceInfo *m)
 {
-	struct session_info *i = &s->info;
+	struct session_info *i = &p->info;
 
 	if (!m->num_queues || m->num_queues > SESSION_QUEUES_MAX ||
 	    m->config.len > SESSION_CONFIG_MAX || !m->max_queue_size ||
@@ -113,13 +145,15 @@ static int session_take_info(struct session *s, const Bulkhead__DeviceInfo *m)
 		return -EBADMSG;
 	i->virtio_id = m->virtio_id;
 	i->features = m->features;
+	if (p->session->no_packed)
+		i->features &= ~(1ULL << 34);
 	i->num_queues = m->num_queues;
 	i->max_queue_size = m->max_queue_size;
 	i->config_len = (uint32_t)m->config.len;
 	if (m->config.len)
 		memcpy(i->config, m->config.data, m->config.len);
 	i->valid = true;
-	child_note_sandbox(&s->child, m->sandbox);
+	child_note_sandbox(&p->child, m->sandbox);
 	return 0;
 }
 
@@ -136,44 +170,33 @@ static void session_on_setup(struct child *c, const struct envelope *env,
 			     int *fds, void *arg)
 {
 	const Bulkhead__DeviceBody *body = (const void *)env->body;
-	struct session *s = c->owner;
+	struct session_proc *p = c->owner;
+	struct session *s = p->session;
 
 	(void)fds;
 	(void)arg;
 	if (env->status->code) {
-		family_fail(s->family, "device %s: %s", s->id,
-			    env->status->text);
+		child_fail(c, env->status->text);
 		return;
 	}
 	if (!body || body->kind_case != BULKHEAD__DEVICE_BODY__KIND_INFO ||
-	    session_take_info(s, body->info) < 0) {
-		child_fail(c, "unacceptable description of itself");
+	    session_take_info(p, body->info) < 0) {
+		child_fail(c, "it describes itself unacceptably");
 		return;
 	}
+	if (p == s->next) {
+		session_next_described(s);
+		return;
+	}
+	s->info = p->info;
 	family_device_ready(s->family, s);
-}
-
-static void session_on_memory(struct child *c, const struct envelope *env,
-			      int *fds, void *arg)
-{
-	struct session *s = c->owner;
-
-	(void)fds;
-	(void)arg;
-	if (env->status->code) {
-		family_fail(s->family, "device %s: %s", s->id,
-			    env->status->text);
-		return;
-	}
-	s->mem_ready = true;
-	family_device_memory_ready(s->family, s);
 }
 
 static int session_on_message(struct child *c, const struct envelope *env,
 			      int *fds, unsigned int num_fds, struct err *e)
 {
 	const Bulkhead__DeviceBody *body = (const void *)env->body;
-	struct session *s = c->owner;
+	struct session *s = session_of(c);
 	int r;
 
 	(void)fds;
@@ -199,9 +222,24 @@ static int session_on_message(struct child *c, const struct envelope *env,
 
 static void session_on_gone(struct child *c, const char *why)
 {
-	struct session *s = c->owner;
+	struct session_proc *p = c->owner;
+	struct session *s = p->session;
 
+	if (p == s->next) {
+		s->next = NULL;
+		session_next_lost(s, why);
+		session_proc_free(p);
+		return;
+	}
 	snprintf(s->last_reason, sizeof(s->last_reason), "%s", why);
+	if (s->state == SESSION_UP && family_may_recover(s->family)) {
+		s->proc = NULL;
+		session_take_pending(p, s);
+		s->fence_fd = take_fd(&p->fence_fd);
+		session_proc_free(p);
+		session_lost(s, why);
+		return;
+	}
 	family_device_gone(s->family, s, why);
 }
 
@@ -230,7 +268,7 @@ static void session_fill_setup(struct session *s, Bulkhead__DeviceSetup *m)
 	}
 }
 
-static int session_send_hello(struct session *s, struct err *e)
+static int session_send_hello(struct session_proc *p, struct err *e)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
 	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
@@ -240,47 +278,68 @@ static int session_send_hello(struct session *s, struct err *e)
 	hello.log_level = log_get_level();
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_HELLO;
 	body.hello = &hello;
-	return child_request(&s->child, &body.base, NULL, 0, session_on_hello,
+	return child_request(&p->child, &body.base, NULL, 0, session_on_hello,
 			     NULL, e);
 }
 
-static int session_send_setup(struct session *s, struct err *e)
+static int session_send_setup(struct session_proc *p, struct err *e)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
 	Bulkhead__DeviceSetup setup = BULKHEAD__DEVICE_SETUP__INIT;
+	struct session *s = p->session;
+	int fds[OPENED_MAX_FDS + 1], pipefd[2];
+	unsigned int n = 0;
+
+	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(e, "cannot make a fence for %s", s->id);
+	p->fence_fd = pipefd[0];
+	auto_fd fence = pipefd[1];
 
 	session_fill_setup(s, &setup);
+	setup.fence = SESSION_TRACKS;
+	for (; n < s->opened.num_fds; n++)
+		fds[n] = s->opened.fds[n];
+	if (SESSION_TRACKS)
+		fds[n++] = fence;
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SETUP;
 	body.setup = &setup;
-	return child_request(&s->child, &body.base, s->opened.fds,
-			     s->opened.num_fds, session_on_setup, NULL, e);
+	return child_request(&p->child, &body.base, fds, n, session_on_setup,
+			     NULL, e);
+}
+
+int session_proc_start(struct session *s, struct session_proc **ret,
+		       struct err *e)
+{
+	struct session_proc *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return err_set(e, -ENOMEM, "no memory for a device process");
+	p->session = s;
+	p->fence_fd = -1;
+	r = child_start(&p->child, s->role, s->id, &channel_format_device,
+			s->family->loop, &session_handler, p, 2 + s->index,
+			s->upgrading, e);
+	if (r == 0)
+		r = session_send_hello(p, e);
+	if (r == 0)
+		r = session_send_setup(p, e);
+	if (r < 0) {
+		session_proc_free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
 }
 
 int session_start(struct session *s, struct err *e)
 {
-	int r = child_start(&s->child, s->role, s->id, &channel_format_device,
-			    s->family->loop, &session_handler, s, 2 + s->index,
-			    e);
+	int r = session_proc_start(s, &s->proc, e);
 
-	if (r == 0)
-		r = session_send_hello(s, e);
-	if (r == 0)
-		r = session_send_setup(s, e);
 	if (r == 0 && s->opened.listen_fd >= 0 && !s->w_listen)
 		r = loop_add_fd(s->family->loop, s->opened.listen_fd, LOOP_READ,
 				session_on_client, s, &s->w_listen, e);
 	return r;
-}
-
-int session_send_memory(struct session *s, const Bulkhead__MemTable *table,
-			const int *fds, unsigned int num_fds, struct err *e)
-{
-	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
-
-	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_MEM_TABLE;
-	body.set_mem_table = (Bulkhead__MemTable *)(uintptr_t)table;
-	return child_request(&s->child, &body.base, fds, num_fds,
-			     session_on_memory, NULL, e);
 }
 
 /* Only these answers carry a body that the core may see. */
@@ -297,7 +356,7 @@ static void session_on_relayed(struct child *c, const struct envelope *env,
 			       int *fds, void *arg)
 {
 	auto_free struct session_relayed *r = arg;
-	struct session *s = r->session;
+	struct session *s = session_of(c);
 	Bulkhead__DeviceBody *answer = (void *)env->body;
 	struct err e = {0};
 
@@ -323,15 +382,21 @@ int session_relay(struct session *s, uint32_t core_seq,
 
 	if (r < 0)
 		return r;
+	if (!s->proc) {
+		/* The replacement will be told by the replay. */
+		r = session_owe(s, core_seq);
+		if (r == 0)
+			session_record_apply(&s->record, body, fds);
+		return r < 0 ? err_set(e, r, "too many requests") : 0;
+	}
 	relayed = calloc(1, sizeof(*relayed));
 	if (!relayed)
 		return err_set(e, -ENOMEM, "no memory for a relayed request");
-	relayed->session = s;
 	relayed->core_seq = core_seq;
 	relayed->kind = body->kind_case;
 	if (body->kind_case == BULKHEAD__DEVICE_BODY__KIND_START_QUEUE)
 		relayed->queue = body->start_queue->index;
-	r = child_request(&s->child, &body->base, fds, num_fds,
+	r = child_request(&s->proc->child, &body->base, fds, num_fds,
 			  session_on_relayed, relayed, e);
 	if (r < 0)
 		return r;
@@ -347,5 +412,8 @@ int session_quiesce(struct session *s, child_answer_cb done)
 
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_QUIESCE;
 	body.quiesce = &quiesce;
-	return child_request(&s->child, &body.base, NULL, 0, done, NULL, NULL);
+	if (!s->proc)
+		return -EPIPE;
+	return child_request(&s->proc->child, &body.base, NULL, 0, done, NULL,
+			     NULL);
 }

@@ -9,6 +9,14 @@
  * (session_policy()), and is in the record from the moment it is passed on (a
  * core need not wait for answers), unless the device refuses it. A replacement
  * process that is given the record is where its predecessor was.
+ *
+ *   OFF      -- session_start() ------------> process starts, describes itself
+ *   OFF      -- described, memory known ----> UP
+ *   UP       -- process gone ---------------> WAITING
+ *   WAITING  -- fence clear, next described -> replay, UP
+ *
+ * While WAITING the core's requests go into the record and are answered after
+ * the replay.
  */
 
 #include <stdbool.h>
@@ -16,6 +24,7 @@
 
 #include "broker/child.h"
 #include "broker/open.h"
+#include "broker/session_inflight.h"
 #include "common/base/err.h"
 #include "proto/core.pb-c.h"
 #include "proto/device.pb-c.h"
@@ -53,6 +62,22 @@ struct session_info {
 
 struct family;
 
+/* One process of a device. There are two during a replacement. */
+#define SESSION_TRACKS 0
+
+struct session_proc {
+	struct child child;
+	struct session *session;
+	int fence_fd; /* hangs up when the kernel is done with its I/O */
+	struct session_info info;
+};
+
+enum session_state {
+	SESSION_OFF,	 /* no process, or the first one is starting */
+	SESSION_UP,	 /* it serves the guest */
+	SESSION_WAITING, /* it is gone; its replacement is on the way */
+};
+
 struct session {
 	struct family *family;
 	uint32_t index; /* DeviceRelay.device */
@@ -61,16 +86,34 @@ struct session {
 	const char *id;	     /* the configuration's */
 	uint32_t num_queues; /* 0 = the device's own */
 	uint32_t queue_size;
-	const struct config_affinity *affinity;
-	uint32_t num_affinity;
-	struct child child;
+	bool no_packed; /* RING_PACKED is not offered */
 	struct opened opened;
 	struct loop_watch *w_listen; /* clients of a socket console */
 	bool has_client;
-	struct session_info info;
+
+	enum session_state state;
+	struct session_proc *proc; /* the serving one; NULL while WAITING */
+	struct session_proc *next; /* the replacement being prepared */
+	struct session_info info;  /* as the core knows it */
 	struct session_record record;
 	bool mem_ready; /* SetMemTable was answered */
-	uint32_t restarts;
+
+	struct session_inflight inflight;
+
+	/* Replacement. */
+	int fence_fd; /* of the dead one; -1 = its I/O is over */
+	struct loop_watch *w_fence, *w_retry;
+	bool backing_off;
+	unsigned int replaying;		     /* answers to wait for */
+	uint64_t up_since_us, down_since_us; /* CLOCK_MONOTONIC */
+	uint64_t ping_sent_us;		     /* 0 = answered */
+	unsigned int quick_deaths;
+	uint32_t owed[CHILD_PENDING_MAX]; /* core's requests to answer */
+	unsigned int num_owed;
+	bool upgrading;
+
+	uint32_t restarts, upgrades;
+	uint64_t last_gap_us; /* death to the replacement's start */
 	char last_reason[128];
 };
 
@@ -84,9 +127,8 @@ void session_stop(struct session *s);
 /** session_start() - Spawn, Hello and DeviceSetup */
 int session_start(struct session *s, struct err *e);
 
-/** session_send_memory() - SetMemTable */
-int session_send_memory(struct session *s, const Bulkhead__MemTable *table,
-			const int *fds, unsigned int num_fds, struct err *e);
+/** session_send_memory() - SetMemTable and SetInflight, once both are known */
+int session_send_memory(struct session *s, struct err *e);
 
 /**
  * session_policy() - May the core ask this of the device now?
@@ -113,6 +155,30 @@ void session_record_clear(struct session_record *r);
 int session_relay(struct session *s, uint32_t core_seq,
 		  const Bulkhead__DeviceBody *body, int *fds,
 		  unsigned int num_fds, struct err *e);
+
+/**
+ * session_heartbeat() - Ask the process whether it lives; every
+ * SESSION_PING_MS. One that does not answer for SESSION_HUNG_MS is killed.
+ */
+#define SESSION_PING_MS 2000
+#define SESSION_HUNG_MS 10000
+void session_heartbeat(struct session *s);
+
+/** session_upgrade() - Replace the process by one of the program as it is now
+ *
+ * Return: 0: on the way, else nothing was changed
+ */
+int session_upgrade(struct session *s, struct err *e);
+
+/* session.c for session_recover.c and back */
+int session_proc_start(struct session *s, struct session_proc **ret,
+		       struct err *e);
+void session_proc_free(struct session_proc *p);
+void session_lost(struct session *s, const char *why);
+void session_next_described(struct session *s);
+void session_next_lost(struct session *s, const char *why);
+int session_owe(struct session *s, uint32_t core_seq);
+void session_recover_stop(struct session *s);
 
 /** session_quiesce() - Ask for a clean point; @done with its answer */
 int session_quiesce(struct session *s, child_answer_cb done);
