@@ -48,15 +48,30 @@ static uint32_t vm_take_seq(struct vm *vm)
 	return seq;
 }
 
+/* The slot of the next message. A number whose slot still waits for an older
+ * answer is passed over: one device that is slow must not stop the others. */
+static struct vm_answer *vm_answer_slot(struct vm *vm)
+{
+	for (unsigned int i = 0; i < ANSWERS_MAX; i++) {
+		struct vm_answer *a =
+			&vm->answers->waiting[vm->next_seq % ANSWERS_MAX];
+
+		if (!a->seq)
+			return a;
+		vm_take_seq(vm);
+	}
+	return NULL;
+}
+
 int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 	    unsigned int num_fds, vm_answer_cb done, void *arg)
 {
 	Bulkhead__CoreMessage m = BULKHEAD__CORE_MESSAGE__INIT;
-	struct vm_answer *a = &vm->answers->waiting[vm->next_seq % ANSWERS_MAX];
+	struct vm_answer *a = vm_answer_slot(vm);
 	struct err e;
 	int r;
 
-	if (a->seq)
+	if (!a)
 		return -EAGAIN;
 	m.seq = vm->next_seq;
 	m.body = body;
