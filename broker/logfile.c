@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
@@ -70,4 +71,15 @@ int logfile_open(const char *path, int verbosity, struct err *e)
 	}
 	logfile_is_file = true;
 	return 0;
+}
+
+void logfile_notice(const char *fmt, ...)
+{
+	char line[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	logfile_sink(LOG_INFO, line);
 }

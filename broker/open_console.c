@@ -24,6 +24,7 @@
 #include <sys/un.h>
 #include <termios.h>
 
+#include "broker/logfile.h"
 #include "broker/open.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"
@@ -106,6 +107,8 @@ static int console_open_pty(const char *what, struct opened *ret, struct err *e)
 	ret->peer_name = strdup(path);
 	if (!ret->peer_name)
 		return err_set(e, -ENOMEM, "--%s pty: no memory", what);
+	/* Without it nobody finds the terminal. */
+	logfile_notice("--%s pty: %s", what, path);
 	ret->console.has_input = true;
 	ret->console.has_output = true;
 	ret->console.output_is_input = true;
