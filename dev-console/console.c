@@ -53,6 +53,7 @@ struct console {
 	bool in_always; /* a file: can't be watched, never waits */
 	struct queue *rx; /* NULL = stopped */
 	bool rx_ready;	  /* the guest gave buffers */
+	bool size_told;
 	int out_state;	  /* last console_io_write() */
 	uint64_t dropped_told;
 };
@@ -304,8 +305,21 @@ static void console_queue_started(struct device *dev, struct queue *q)
 {
 	struct console *con = dev->priv;
 
-	if (q->index == CONSOLE_RX)
-		con->rx = q;
+	if (q->index != CONSOLE_RX)
+		return;
+	con->rx = q;
+	con->size_told = false;
+}
+
+/* Linux asks for the size when it is told of a change, and not before; it
+ * keeps a change in mind while its driver still starts. */
+static void console_tell_size(struct console *con)
+{
+	if (con->size_told)
+		return;
+	con->size_told = true;
+	if (get_le16(con->dev->config) || get_le16(con->dev->config + 2))
+		device_config_changed(con->dev);
 }
 
 static void console_queue_kick(struct device *dev, struct queue *q)
@@ -317,6 +331,7 @@ static void console_queue_kick(struct device *dev, struct queue *q)
 		return;
 	}
 	con->rx_ready = true;
+	console_tell_size(con);
 	if (con->in_always)
 		console_input(con);
 	else

@@ -390,7 +390,14 @@ static void test_resize(void)
 	struct guest g;
 
 	bulkhead__console_setup__init(&setup);
+	setup.cols = 80;
+	setup.rows = 25;
 	start(&g, &setup, NULL, 0, FEATURES | 1);
+	/* A driver that reads the size only after changes learns of it. */
+	post_input(&g, 4);
+	if (!g.p.num_config_changed)
+		peer_check(&g.p, peer_receive(&g.p, PEER_TIMEOUT_MS));
+	peer_check(&g.p, g.p.num_config_changed == 1);
 	bulkhead__console_size__init(&size);
 	size.cols = 132;
 	size.rows = 1 << 20; /* as much as fits */
@@ -398,9 +405,9 @@ static void test_resize(void)
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONSOLE_SIZE;
 	body.console_size = &size;
 	peer_check(&g.p, peer_request(&g.p, &body, NULL, 0, NULL) == 0);
-	if (!g.p.num_config_changed)
+	if (g.p.num_config_changed == 1)
 		peer_check(&g.p, peer_receive(&g.p, PEER_TIMEOUT_MS));
-	peer_check(&g.p, g.p.num_config_changed == 1);
+	peer_check(&g.p, g.p.num_config_changed == 2);
 	peer_check(&g.p, get_le16(g.p.config) == 132);
 	peer_check(&g.p, get_le16(g.p.config + 2) == 65535);
 	end(&g);
