@@ -5,7 +5,11 @@
 
 #define OUTPUT_RETRY_MS 10
 
-/* Control thread, machine lock held. */
+/*
+ * Control thread, machine lock held.
+ *
+ * @sys core gettimeofday: the retry timer, where the vDSO has no clock
+ */
 static void output_flush(struct output *o)
 {
 	int r;
