@@ -10,7 +10,6 @@
 int logfile_open(const char *path, int verbosity, struct err *e);
 
 /** logfile_notice() - What the user needs to know however little he logs */
-void logfile_notice(const char *fmt, ...)
-	__attribute__((format(printf, 1, 2)));
+void logfile_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -54,7 +54,7 @@ struct console {
 	struct queue *rx; /* NULL = stopped */
 	bool rx_ready;	  /* the guest gave buffers */
 	bool size_told;
-	int out_state;	  /* last console_io_write() */
+	int out_state; /* last console_io_write() */
 	uint64_t dropped_told;
 };
 
