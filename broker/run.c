@@ -21,6 +21,7 @@
 #include "broker/rundir.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"
+#include "common/base/image.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
 
@@ -261,6 +262,13 @@ static int run_watch_signals(struct loop *loop, struct family *f, struct err *e)
 	return r;
 }
 
+static void run_on_running(struct family *f)
+{
+	(void)f;
+	/* What parsed, opened and started is not needed again. */
+	image_forget();
+}
+
 static int run_vm(const struct config *c, struct loop *loop)
 {
 	struct control *control = NULL;
@@ -277,6 +285,7 @@ static int run_vm(const struct config *c, struct loop *loop)
 		snprintf(name, sizeof(name), "%s", c->name);
 	else
 		snprintf(name, sizeof(name), "vm-%d", getpid());
+	f->on_running = run_on_running;
 	r = run_watch_signals(loop, f, &e);
 	if (r == 0)
 		r = family_open(f, c, loop, &e);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/base/image.h"
 #include "common/sandbox/internal.h"
 #include "common/sandbox/seccomp.h"
 
@@ -66,8 +67,11 @@ int sandbox_restrict(struct sandbox_report *report, struct err *e)
 int sandbox_lock(const struct seccomp_profile *profile,
 		 struct sandbox_report *report, struct err *e)
 {
-	int r = lock_apply_filter(profile, SECCOMP_FILTER_FLAG_TSYNC, e);
+	int r;
 
+	/* From here on the program does its work and no more set-up. */
+	image_forget();
+	r = lock_apply_filter(profile, SECCOMP_FILTER_FLAG_TSYNC, e);
 	if (r < 0)
 		return r;
 	if (!SANDBOX_SANITIZER)
