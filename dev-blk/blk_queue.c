@@ -32,10 +32,10 @@ struct blk_queue {
 	bool starved;	 /* chains were left in the ring for want of slots */
 	unsigned int under_way;
 
-	void *mem; /* of the slots; owned */
-	size_t mem_len;
-	unsigned int max_iov; /* pieces of data in a slot */
-	struct blk_slot *free_slots;
+	void *mem;			  /* of the slots; owned */
+	size_t mem_len, stride, mem_used; /* bytes; up to mem_used: slots */
+	unsigned int max_iov;		  /* pieces of data in a slot */
+	struct blk_slot *free_slots;	  /* empty only when all are in use */
 
 	uint8_t *bounce_mem; /* owned */
 	uint8_t *bounce[BLK_BOUNCE_NUM];
@@ -53,6 +53,16 @@ static void queue_put_slot(struct blk_queue *bq, struct blk_slot *s)
 	/* Last in, first out: a quiet disk touches few of them. */
 	s->next = bq->free_slots;
 	bq->free_slots = s;
+}
+
+/* Memory becomes a slot, and resident, when all before it are in use. */
+static void queue_take_slot(struct blk_queue *bq, const struct blk_slot *s)
+{
+	bq->free_slots = s->next;
+	if (bq->free_slots || bq->mem_used == bq->mem_len)
+		return;
+	queue_put_slot(bq, (void *)((uint8_t *)bq->mem + bq->mem_used));
+	bq->mem_used += bq->stride;
 }
 
 static void queue_wait(struct blk_queue *bq, struct blk_slot *s)
@@ -169,7 +179,7 @@ static bool queue_take(struct blk_queue *bq)
 		queue_break(bq, "the driver made a malformed chain available");
 		return false;
 	}
-	bq->free_slots = s->next;
+	queue_take_slot(bq, s);
 	s->chain = chain;
 	bq->under_way++;
 	if (blk_req_parse(bq->iov, chain.num_out, chain.num_in, bq->args.limits,
@@ -292,18 +302,16 @@ static void *queue_map(size_t len)
 
 static int queue_alloc(struct blk_queue *bq, unsigned int depth)
 {
-	size_t stride;
-
 	bq->max_iov = bq->args.seg_max + SPARE_IOVS;
-	stride = align_up(sizeof(struct blk_slot) +
-				  bq->max_iov * sizeof(struct iovec),
-			  _Alignof(struct blk_slot));
-	bq->mem_len = depth * stride;
+	bq->stride = align_up(sizeof(struct blk_slot) +
+				      bq->max_iov * sizeof(struct iovec),
+			      _Alignof(struct blk_slot));
+	bq->mem_len = depth * bq->stride;
 	bq->mem = queue_map(bq->mem_len);
 	if (!bq->mem)
 		return -ENOMEM;
-	for (unsigned int i = depth; i-- > 0;)
-		queue_put_slot(bq, (void *)((uint8_t *)bq->mem + i * stride));
+	queue_put_slot(bq, bq->mem);
+	bq->mem_used = bq->stride;
 	if (!bq->args.disk->direct)
 		return 0;
 	bq->bounce_mem = queue_map(BLK_BOUNCE_NUM * BLK_BOUNCE_SIZE);
