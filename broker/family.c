@@ -142,7 +142,6 @@ int family_open(struct family *f, const struct config *cfg, struct loop *loop,
 	struct timespec ts;
 	int r;
 
-	memset(f, 0, sizeof(*f));
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	f->start_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 	f->cfg = cfg;

@@ -72,6 +72,7 @@ struct family {
 
 /**
  * family_open() - Open all host resources
+ * @f: Zeroed; most of it is for devices that are rare, and never touched
  *
  * The first half: everything that a wrong configuration or a lacking right
  * can spoil fails here, before any process exists.
