@@ -57,7 +57,6 @@ void config_done(struct config *c)
 		free(c->disks[i].path);
 		free(c->disks[i].serial);
 		free(c->disks[i].id);
-		config_free_affinity(&c->disks[i].queue_affinity);
 	}
 	for (uint32_t i = 0; i < c->num_nets; i++) {
 		free(c->nets[i].tap);
@@ -326,8 +325,6 @@ int config_parse_platform(struct config *c, const char *value, struct err *e)
 int config_add_disk(struct config *c, const char *value, struct err *e)
 {
 	struct config_disk *d = &c->disks[c->num_disks];
-	struct config_affinity_list affinity = {&d->queue_affinity,
-						&d->num_queue_affinity};
 	const struct option_key keys[] = {
 		{"path", OPTION_TEXT, &d->path, 1, 4095, NULL, NULL},
 		{"readonly", OPTION_BOOL, &d->readonly, 0, 0, NULL, NULL},
@@ -338,8 +335,7 @@ int config_add_disk(struct config *c, const char *value, struct err *e)
 		 NULL},
 		{"serial", OPTION_TEXT, &d->serial, 1, 20, NULL, NULL},
 		{"id", OPTION_TEXT, &d->id, 1, 32, NULL, NULL},
-		{"queue_affinity", OPTION_CALL, &affinity, 0, 0, NULL,
-		 config_parse_affinity},
+		{"packed", OPTION_BOOL, &d->packed, 0, 0, NULL, NULL},
 		{"_disable_io_uring", OPTION_BOOL, &d->disable_io_uring, 0, 0,
 		 NULL, NULL},
 	};
@@ -349,7 +345,7 @@ int config_add_disk(struct config *c, const char *value, struct err *e)
 		return err_set(e, -E2BIG, "--disk %s: at most %d disks", value,
 			       CONFIG_MAX_DISKS);
 	memset(d, 0, sizeof(*d));
-	d->sparse = true;
+	d->sparse = d->packed = true;
 	d->num_queues = 1;
 	d->queue_size = 128;
 	c->num_disks++;
@@ -373,12 +369,6 @@ static int config_check_disk(struct config *c, struct config_disk *d,
 			       "--disk num_queues=%u: give at most one queue "
 			       "a CPU, which are %u",
 			       d->num_queues, c->cpus.boot);
-	for (uint32_t i = 0; i < d->num_queue_affinity; i++)
-		if (d->queue_affinity[i].index >= d->num_queues)
-			return err_set(e, -EINVAL,
-				       "--disk queue_affinity: queue %u of %u",
-				       d->queue_affinity[i].index,
-				       d->num_queues);
 	return 0;
 }
 
@@ -508,13 +498,13 @@ int config_add_net(struct config *c, const char *value, struct err *e)
 		{"mtu", OPTION_U32, &n->mtu, 1280, 65535, NULL, NULL},
 		{"num_queues", OPTION_U32, &n->num_queues, 2,
 		 2 * CONFIG_MAX_FDS, &has_queues, NULL},
-		{"queue_size", OPTION_U32, &n->queue_size, 4, 32768, NULL,
-		 NULL},
+		{"queue_size", OPTION_U32, &n->queue_size, 4, 1024, NULL, NULL},
 		{"fd", OPTION_CALL, n, 0, 0, NULL, config_parse_fds},
 		{"offload_tso", OPTION_BOOL, &n->offload_tso, 0, 0, NULL, NULL},
 		{"offload_ufo", OPTION_BOOL, &n->offload_ufo, 0, 0, NULL, NULL},
 		{"offload_csum", OPTION_BOOL, &n->offload_csum, 0, 0, NULL,
 		 NULL},
+		{"packed", OPTION_BOOL, &n->packed, 0, 0, NULL, NULL},
 		{"id", OPTION_TEXT, &n->id, 1, 32, NULL, NULL},
 	};
 	int r;
@@ -526,6 +516,7 @@ int config_add_net(struct config *c, const char *value, struct err *e)
 	n->num_queues = 2;
 	n->queue_size = 256;
 	n->offload_tso = n->offload_ufo = n->offload_csum = true;
+	n->packed = true;
 	c->num_nets++;
 	r = option_parse("--net", value, keys, ARRAY_SIZE(keys), e);
 	if (r == 0 && n->tap && !n->tap[0]) {

@@ -22,7 +22,7 @@
 #define CONFIG_MAX_HOST_CPUS 64 /* per list */
 
 struct config_affinity {
-	uint32_t index; /* vCPU or queue */
+	uint32_t index; /* vCPU */
 	uint32_t num_cpus;
 	uint32_t cpus[CONFIG_MAX_HOST_CPUS];
 };
@@ -57,8 +57,7 @@ struct config_disk {
 	char *serial;	     /* NULL = derived from the file's identity */
 	char *id;	     /* "_disk0" */
 	bool disable_io_uring;
-	struct config_affinity *queue_affinity; /* owned */
-	uint32_t num_queue_affinity;
+	bool packed; /* on: offer packed rings */
 };
 
 enum config_net_backend { NET_TAP, NET_PASST };
@@ -78,6 +77,7 @@ struct config_net {
 	int fds[CONFIG_MAX_FDS]; /* opened tap queues, inherited */
 	uint32_t num_fds;
 	bool offload_tso, offload_ufo, offload_csum; /* on */
+	bool packed;				     /* on */
 	char *id;				     /* "_net1" */
 };
 

@@ -9,21 +9,23 @@
  * one dies: a request that is being served at three deaths is poison.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/err.h"
 
 #define INFLIGHT_POISON_MAX   64
 #define INFLIGHT_SUSPECTS_MAX 512
+#define INFLIGHT_LIST_MAX     1024 /* of one queue */
 #define INFLIGHT_DEATHS	      3
 
 struct session;
 
 /* A request that was in flight when a process died. */
 struct inflight_suspect {
-	uint64_t counter; /* names it among its queue's requests */
-	uint32_t queue;
+	uint64_t counter; /* names it among the device's requests */
 	uint32_t deaths;
+	bool served; /* alone, at the last death */
 };
 
 struct session_inflight {
