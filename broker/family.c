@@ -99,12 +99,14 @@ static int family_open_devices(struct family *f, struct err *e)
 		s = family_add_device(f, "blk", cfg->disks[i].id);
 		s->num_queues = cfg->disks[i].num_queues;
 		s->queue_size = cfg->disks[i].queue_size;
+		s->no_packed = !cfg->disks[i].packed;
 		r = open_disk(&cfg->disks[i], &s->opened, e);
 	}
 	for (uint32_t i = 0; r == 0 && i < cfg->num_nets; i++) {
 		s = family_add_device(f, "net", cfg->nets[i].id);
 		s->num_queues = cfg->nets[i].num_queues;
 		s->queue_size = cfg->nets[i].queue_size;
+		s->no_packed = !cfg->nets[i].packed;
 		r = open_net(&cfg->nets[i], &s->opened, e);
 	}
 	if (r == 0) {
