@@ -67,18 +67,14 @@ int sandbox_restrict(struct sandbox_report *report, struct err *e)
 int sandbox_lock(const struct seccomp_profile *profile,
 		 struct sandbox_report *report, struct err *e)
 {
-	int r;
-
-	/* From here on the program does its work and no more set-up. */
-	image_forget();
-	r = lock_apply_filter(profile, SECCOMP_FILTER_FLAG_TSYNC, e);
-	if (r < 0)
-		return r;
+	/* If it fails nobody will see the report. */
 	if (!SANDBOX_SANITIZER)
 		sandbox_note_layer(report, "seccomp");
 	if (report)
 		report->syscalls = profile->num_syscalls;
-	return 0;
+	/* From here on the program does its work and no more set-up. */
+	image_forget();
+	return lock_apply_filter(profile, SECCOMP_FILTER_FLAG_TSYNC, e);
 }
 
 /*
