@@ -122,27 +122,6 @@ static void child_tell_gone(struct child *c, const char *why)
 		c->handler->gone(c, why);
 }
 
-static void child_on_exit(int fd, unsigned int events, void *arg)
-{
-	struct child *c = arg;
-	siginfo_t si = {0};
-	char why[sizeof(c->failure)];
-
-	(void)events;
-	if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
-	    si.si_pid == 0)
-		return;
-	child_drain_log(c);
-	if (c->failure[0])
-		snprintf(why, sizeof(why), "%s", c->failure);
-	else
-		child_describe_exit(&si, why, sizeof(why));
-	loop_watch_free(c->w_pid);
-	c->w_pid = NULL;
-	c->pid = 0;
-	child_tell_gone(c, why);
-}
-
 static int child_take_answer(struct child *c, const struct envelope *env,
 			     int *fds, struct err *e)
 {
@@ -189,6 +168,32 @@ static void child_on_channel(int fd, unsigned int events, void *arg)
 	}
 	if (r < 0)
 		child_fail(c, e.text);
+}
+
+static void child_on_exit(int fd, unsigned int events, void *arg)
+{
+	struct child *c = arg;
+	siginfo_t si = {0};
+	char why[sizeof(c->failure)];
+
+	(void)events;
+	/* What it said before it ended comes first; this event comes again. */
+	if (c->w_channel) {
+		child_on_channel(channel_fd(c->channel), LOOP_READ, c);
+		return;
+	}
+	if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
+	    si.si_pid == 0)
+		return;
+	child_drain_log(c);
+	if (c->failure[0])
+		snprintf(why, sizeof(why), "%s", c->failure);
+	else
+		child_describe_exit(&si, why, sizeof(why));
+	loop_watch_free(c->w_pid);
+	c->w_pid = NULL;
+	c->pid = 0;
+	child_tell_gone(c, why);
 }
 
 static int child_watch_exit(struct child *c, struct err *e)
