@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/open.h"
@@ -22,6 +23,7 @@
 #define DISK_SECTOR	512  /* bytes */
 #define DISK_SERIAL_LEN 20   /* bytes of the answer to GET_ID */
 #define DISK_PAGE	4096 /* bytes: suits any host for O_DIRECT */
+#define DISK_LOCK_TRIES 50   /* each 10 ms */
 
 #ifndef STATX_DIOALIGN /* Linux 6.1 */
 #define STATX_DIOALIGN 0x2000U
@@ -119,14 +121,29 @@ static int disk_open(const struct config_disk *c, struct stat *ret_st,
 	return take_fd(&fd);
 }
 
+/*
+ * The kernel closes the files of an io_uring some milliseconds after the end of
+ * its process: a VM that is started again at once must not find its own image
+ * in use.
+ */
+static int disk_try_lock(int fd, short type)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	struct flock l = {.l_type = type, .l_whence = SEEK_SET};
+	int r = fcntl(fd, F_OFD_SETLK, &l);
+
+	for (int i = 0; i < DISK_LOCK_TRIES && r < 0 &&
+			(errno == EAGAIN || errno == EACCES);
+	     i++) {
+		nanosleep(&pause, NULL);
+		r = fcntl(fd, F_OFD_SETLK, &l);
+	}
+	return r;
+}
+
 static int disk_lock(const struct config_disk *c, int fd, struct err *e)
 {
-	struct flock l = {
-		.l_type = c->readonly ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
-
-	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
+	if (disk_try_lock(fd, c->readonly ? F_RDLCK : F_WRLCK) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(
