@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -259,6 +260,18 @@ static uid_t child_host_id(unsigned int index)
 	return 0x70000000u + ((uid_t)getpid() << 6) + (index & 63);
 }
 
+/* For audits: the installation may change while it runs. */
+static void child_note_program(struct child *c, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	c->program_dev = st.st_dev;
+	c->program_ino = st.st_ino;
+	c->program_size = (uint64_t)st.st_size;
+}
+
 int child_start(struct child *c, const char *role, const char *id,
 		const struct channel_format *format, struct loop *loop,
 		const struct child_handler *handler, void *owner,
@@ -307,6 +320,8 @@ int child_start(struct child *c, const char *role, const char *id,
 		return r;
 	}
 	c->pid = spawned.pid;
+	c->host_uid = args.host_uid;
+	child_note_program(c, args.program_fd);
 	c->pidfd = spawned.pidfd;
 	c->sync_fd = spawned.sync_fd;
 	c->outer = spawned.outer;

@@ -51,6 +51,8 @@ struct child {
 	char role[16];
 	char id[CHILD_NAME_MAX];
 	pid_t pid; /* 0 = not running */
+	uid_t host_uid; /* and gid, if the broker may give ids */
+	uint64_t program_dev, program_ino, program_size; /* what it runs */
 	int pidfd;
 	struct channel *channel;
 	struct loop *loop;

@@ -18,6 +18,7 @@ int cli_ps(int argc, char **argv);
 int cli_power_button(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_upgrade(int argc, char **argv);
+int cli_audit(int argc, char **argv);
 
 /** cli_usage_error() - "bulkhead <cmd>: <text>" and where help is
  *  Return: EXIT_USAGE */

@@ -602,6 +602,24 @@ int config_parse_rng(struct config *c, const char *value, struct err *e)
 	return option_parse("--rng", value, keys, ARRAY_SIZE(keys), e);
 }
 
+int config_parse_audit(struct config *c, const char *value, struct err *e)
+{
+	static const char *const modes[] = {
+		[CONFIG_AUDIT_ENFORCE] = "enforce",
+		[CONFIG_AUDIT_WARN] = "warn",
+		[CONFIG_AUDIT_OFF] = "off",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (strcmp(value, modes[i]))
+			continue;
+		c->audit = (enum config_audit)i;
+		return 0;
+	}
+	return err_set(e, -EINVAL,
+		       "--audit %s: it is enforce, warn or off", value);
+}
+
 /* ---- the whole ---- */
 
 static int config_check_cpus(struct config_cpus *c, struct err *e)

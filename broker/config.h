@@ -103,6 +103,9 @@ struct config_platform {
 	uint32_t num_oem_strings;
 };
 
+/* What an audit that fails means (broker/audit_gate.h). */
+enum config_audit { CONFIG_AUDIT_ENFORCE, CONFIG_AUDIT_WARN, CONFIG_AUDIT_OFF };
+
 struct config {
 	char *name; /* of the VM in `bulkhead ps`; NULL = "vm-<pid>" */
 	char *kernel;
@@ -119,6 +122,7 @@ struct config {
 	struct config_console console;	     /* tty */
 	struct config_console debug_console; /* off */
 	char *rng_src;			     /* "/dev/urandom" */
+	enum config_audit audit;	     /* enforce */
 	char *log_file;
 	int verbosity;	  /* number of -v */
 	char *api_socket; /* reserved */
@@ -137,6 +141,7 @@ int config_add_net(struct config *c, const char *value, struct err *e);
 int config_parse_console(struct config_console *con, const char *option,
 			 const char *value, struct err *e);
 int config_parse_rng(struct config *c, const char *value, struct err *e);
+int config_parse_audit(struct config *c, const char *value, struct err *e);
 
 /** config_check() - What only shows with all options known; fills ids */
 int config_check(struct config *c, struct err *e);

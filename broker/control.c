@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/audit_plan.h"
 #include "broker/rundir.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -199,6 +200,21 @@ static int control_status(struct control_client *cl, uint32_t seq)
 	return control_answer(cl, seq, 0, "", &body);
 }
 
+static int control_audit(struct control_client *cl, uint32_t seq)
+{
+	Bulkhead__ControlBody body = BULKHEAD__CONTROL_BODY__INIT;
+	struct control *c = cl->control;
+	struct err e = {0};
+	int r = audit_plan_new(c->family, c->name, &body.audit_plan, &e);
+
+	if (r < 0)
+		return control_answer(cl, seq, r, e.text, NULL);
+	body.kind_case = BULKHEAD__CONTROL_BODY__KIND_AUDIT_PLAN;
+	r = control_answer(cl, seq, 0, "", &body);
+	audit_plan_free(body.audit_plan);
+	return r;
+}
+
 static int control_handle(struct control_client *cl,
 			  const Bulkhead__ControlMessage *m)
 {
@@ -215,6 +231,8 @@ static int control_handle(struct control_client *cl,
 	switch (m->body->kind_case) {
 	case BULKHEAD__CONTROL_BODY__KIND_STATUS_REQUEST:
 		return control_status(cl, m->seq);
+	case BULKHEAD__CONTROL_BODY__KIND_AUDIT:
+		return control_audit(cl, m->seq);
 	case BULKHEAD__CONTROL_BODY__KIND_POWER_BUTTON:
 		r = family_power_button(f, &e);
 		return control_answer(cl, m->seq, r, e.text, NULL);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/audit_gate.h"
 #include "broker/family_core.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"
@@ -269,6 +270,7 @@ static void family_end_processes(struct family *f)
 {
 	if (f->w_deadline)
 		loop_timer_disarm(f->w_deadline);
+	audit_gate_free(f);
 	child_stop(&f->core);
 	child_stop(&f->loader);
 	for (unsigned int i = 0; i < f->num_devices; i++)
@@ -378,7 +380,8 @@ void family_device_ready(struct family *f, struct session *s)
 {
 	struct err e = {0};
 
-	if (session_send_memory(s, &e) < 0 ||
+	if (audit_gate_device(s, s->proc, &e) < 0 ||
+	    session_send_memory(s, &e) < 0 ||
 	    family_core_add_device(f, s, &e) < 0)
 		family_fail(f, "%s", e.text);
 }

@@ -37,11 +37,14 @@ enum family_state {
 	FAMILY_RESETTING,
 };
 
+struct audit_gate;
+
 struct family {
 	const struct config *cfg;
 	struct loop *loop;
 	enum family_state state;
 	struct sandbox_report own; /* what confines the broker */
+	struct audit_gate *audit;  /* owned; audit_gate.c's */
 	struct child core;
 	struct child loader;
 	struct session devices[FAMILY_DEVICES_MAX];

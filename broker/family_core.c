@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/audit_gate.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
@@ -332,8 +333,15 @@ void family_maybe_boot(struct family *f)
 	Bulkhead__Boot boot = BULKHEAD__BOOT__INIT;
 	struct err e = {0};
 
-	if (f->state != FAMILY_STARTING || f->boot_sent || !f->entry ||
+	if (f->state != FAMILY_STARTING || f->boot_sent ||
 	    f->devices_added != f->num_devices)
+		return;
+	/* While the loader is at work. */
+	if (audit_gate_core(f, &e) < 0) {
+		family_fail(f, "%s", e.text);
+		return;
+	}
+	if (!f->entry)
 		return;
 	for (unsigned int i = 0; i < f->num_devices; i++)
 		if (!f->devices[i].mem_ready)

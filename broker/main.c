@@ -9,6 +9,7 @@
 static const struct cli_command commands[] = {
 	{"run", "run a VM in the foreground", cli_run},
 	{"ps", "list the running VMs and their processes", cli_ps},
+	{"audit", "check what really confines the processes", cli_audit},
 	{"power-button", "press a running VM's power button", cli_power_button},
 	{"stop", "end a running VM at once", cli_stop},
 	{"upgrade", "replace a running VM's device programs", cli_upgrade},

@@ -29,6 +29,10 @@ int narrow_broker(struct sandbox_report *ret, struct err *e)
 		CAP_NET_ADMIN, /* taps */
 		CAP_KILL,      /* end children of another id */
 		CAP_SYS_RESOURCE,
+		/* Audits: /proc, descriptors and filters of children that
+		 * nobody may trace. Only downwards: the broker can already
+		 * kill and replace every one of them. */
+		CAP_SYS_PTRACE,
 	};
 
 	bool have[ARRAY_SIZE(keep)];

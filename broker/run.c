@@ -41,6 +41,7 @@ enum run_option {
 	RUN_LOG_FILE,
 	RUN_API_SOCKET,
 	RUN_NAME,
+	RUN_AUDIT,
 };
 
 static const struct option run_options[] = {
@@ -59,6 +60,7 @@ static const struct option run_options[] = {
 	{"log-file", required_argument, NULL, RUN_LOG_FILE},
 	{"api-socket", required_argument, NULL, RUN_API_SOCKET},
 	{"name", required_argument, NULL, RUN_NAME},
+	{"audit", required_argument, NULL, RUN_AUDIT},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -112,6 +114,9 @@ static void run_help(void)
 	       "                      oem_strings=[A,B]\n"
 	       "  --name NAME         what `bulkhead ps` calls it "
 	       "(vm-<pid>)\n"
+	       "  --audit MODE        enforce: start only what an audit of all "
+	       "processes passed;\n"
+	       "                      warn, off (enforce)\n"
 	       "  --log-file FILE     append the log there (standard error)\n"
 	       "  -v, -vv, -vvv       log more: info, debug, trace\n"
 	       "  --api-socket PATH   reserved for the REST API\n"
@@ -178,6 +183,8 @@ static int run_option(struct config *c, int opt, const char *value,
 		return run_set_text(&c->api_socket, value);
 	case RUN_NAME:
 		return run_set_text(&c->name, value);
+	case RUN_AUDIT:
+		return config_parse_audit(c, value, e);
 	default:
 		return err_set(e, -EINVAL, "unknown option");
 	}

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/audit_gate.h"
 #include "broker/family.h"
 #include "broker/programs.h"
 #include "broker/session.h"
@@ -390,7 +391,8 @@ void session_next_described(struct session *s)
 {
 	struct err e = {0};
 
-	if (recover_compatible(s, &s->next->info, &e) < 0) {
+	if (recover_compatible(s, &s->next->info, &e) < 0 ||
+	    audit_gate_device(s, s->next, &e) < 0) {
 		err_prefix(&e, "it can't take over");
 		child_fail(&s->next->child, e.text);
 		return;
