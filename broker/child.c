@@ -389,9 +389,10 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 int child_answer(struct child *c, uint32_t seq, int code, const char *text,
 		 const ProtobufCMessage *body, struct err *e)
 {
-	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+	Bulkhead__Status status;
 	char copy[ERR_TEXT_MAX];
 
+	bulkhead__status__init(&status);
 	snprintf(copy, sizeof(copy), "%s", text ? text : "");
 	status.code = code;
 	status.text = copy;

@@ -151,10 +151,11 @@ static int control_answer(struct control_client *cl, uint32_t seq, int code,
 			  const char *text, Bulkhead__ControlBody *body)
 {
 	Bulkhead__ControlMessage m = BULKHEAD__CONTROL_MESSAGE__INIT;
-	Bulkhead__Status status = BULKHEAD__STATUS__INIT;
+	Bulkhead__Status status;
 	struct err e = {0};
 	int r;
 
+	bulkhead__status__init(&status);
 	m.seq = ++cl->next_seq;
 	m.answers = seq;
 	status.code = code;
@@ -171,8 +172,9 @@ static int control_hello(struct control_client *cl, uint32_t seq,
 			 const Bulkhead__Hello *hello)
 {
 	Bulkhead__ControlBody body = BULKHEAD__CONTROL_BODY__INIT;
-	Bulkhead__HelloReply reply = BULKHEAD__HELLO_REPLY__INIT;
+	Bulkhead__HelloReply reply;
 
+	bulkhead__hello_reply__init(&reply);
 	if (hello->min_version > CHANNEL_VERSION || hello->max_version < 1) {
 		control_answer(cl, seq, -EPROTONOSUPPORT,
 			       "no common version of the protocol", NULL);

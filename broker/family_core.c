@@ -283,9 +283,10 @@ static void family_on_device_added(struct child *c, const struct envelope *env,
 int family_core_add_device(struct family *f, struct session *s, struct err *e)
 {
 	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
-	Bulkhead__AddDevice add = BULKHEAD__ADD_DEVICE__INIT;
+	Bulkhead__AddDevice add;
 	Bulkhead__DeviceInfo info = BULKHEAD__DEVICE_INFO__INIT;
 
+	bulkhead__add_device__init(&add);
 	/* Called again from family_on_vm_created() for the early ones. */
 	if (!f->memory)
 		return 0;
@@ -580,13 +581,14 @@ static void family_on_loaded(struct child *c, const struct envelope *env,
 static int family_send_load(struct family *f, struct err *e)
 {
 	Bulkhead__LoaderBody body = BULKHEAD__LOADER_BODY__INIT;
-	Bulkhead__PlatformConfig platform = BULKHEAD__PLATFORM_CONFIG__INIT;
+	Bulkhead__PlatformConfig platform;
 	Bulkhead__Load load = BULKHEAD__LOAD__INIT;
 	int fds[FAMILY_MEMFDS_MAX + 2];
 	struct family_cpus cpus;
 	unsigned int n = 0;
 	int r;
 
+	bulkhead__platform_config__init(&platform);
 	for (; n < f->num_memfds; n++)
 		fds[n] = f->memfds[n];
 	fds[n++] = f->kernel_fd;

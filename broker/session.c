@@ -285,11 +285,12 @@ static int session_send_hello(struct session_proc *p, struct err *e)
 static int session_send_setup(struct session_proc *p, struct err *e)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
-	Bulkhead__DeviceSetup setup = BULKHEAD__DEVICE_SETUP__INIT;
+	Bulkhead__DeviceSetup setup;
 	struct session *s = p->session;
 	int fds[OPENED_MAX_FDS + 1], pipefd[2];
 	unsigned int n = 0;
 
+	bulkhead__device_setup__init(&setup);
 	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_errno(e, "cannot make a fence for %s", s->id);
 	p->fence_fd = pipefd[0];

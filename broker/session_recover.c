@@ -188,9 +188,10 @@ static int recover_replay(struct session *s, struct err *e)
 
 static void recover_answer_owed(struct session *s)
 {
-	Bulkhead__Status ok = BULKHEAD__STATUS__INIT;
+	Bulkhead__Status ok;
 	struct err e = {0};
 
+	bulkhead__status__init(&ok);
 	for (unsigned int i = 0; i < s->num_owed; i++)
 		if (family_answer_core(s->family, s, s->owed[i], &ok, NULL,
 				       &e) < 0)

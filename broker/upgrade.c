@@ -82,12 +82,13 @@ static int upgrade_one(struct control_conn *conn, const char *id, struct err *e)
 {
 	const struct timespec nap = {.tv_nsec = UPGRADE_POLL_MS * 1000000L};
 	Bulkhead__ControlBody body = BULKHEAD__CONTROL_BODY__INIT;
-	Bulkhead__UpgradeRequest m = BULKHEAD__UPGRADE_REQUEST__INIT;
+	Bulkhead__UpgradeRequest m;
 	const Bulkhead__ProcessStatus *p;
 	const Bulkhead__VmStatus *vm = upgrade_status(conn, e);
 	uint32_t before;
 	int old_pid;
 
+	bulkhead__upgrade_request__init(&m);
 	if (!vm)
 		return e->code;
 	p = upgrade_find(vm, id);

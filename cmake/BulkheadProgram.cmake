@@ -41,6 +41,7 @@ function(bulkhead_fuzz name)
   add_executable(${name} ${P_SOURCES})
   target_link_libraries(${name} PRIVATE bulkhead_flags ${P_LIBS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/fuzz)
 endfunction()
