@@ -21,10 +21,12 @@ int audit_expect_device(const struct session *s, const struct session_proc *p,
 			struct audit_expect *ret, struct err *e);
 
 /**
- * audit_gate_core() - Before Boot; once for a core process
- * audit_gate_device() - Before the core is told of the process, or the
- *   guest's queues are connected to a replacement; it must be locked down and
- *   have its memory
+ * audit_gate_core() - Before Boot, once the core has locked itself down
+ * audit_gate_device() - Before Boot, or before the guest's queues are
+ *   connected to a replacement, once it has locked itself down
+ *
+ * From its lock-down on a process can get descriptors from the broker and
+ * nothing else.
  *
  * What fails is logged, each check with its meaning.
  * Return: 0 it may go on (passed, or only a warning was asked for);

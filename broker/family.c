@@ -380,9 +380,10 @@ void family_device_ready(struct family *f, struct session *s)
 {
 	struct err e = {0};
 
-	if (audit_gate_device(s, s->proc, &e) < 0 ||
-	    session_send_memory(s, &e) < 0 ||
-	    family_core_add_device(f, s, &e) < 0)
+	/* The audit last: the others work on meanwhile. */
+	if (session_send_memory(s, &e) < 0 ||
+	    family_core_add_device(f, s, &e) < 0 ||
+	    audit_gate_device(s, s->proc, &e) < 0)
 		family_fail(f, "%s", e.text);
 }
 

@@ -197,6 +197,9 @@ static void family_on_vm_created(struct child *c, const struct envelope *env,
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
 		if (f->devices[i].info.valid)
 			r = family_core_add_device(f, &f->devices[i], &e);
+	/* It has locked itself down; while all have something to do. */
+	if (r == 0)
+		r = audit_gate_core(f, &e);
 	if (r < 0)
 		family_fail(f, "%s", e.text);
 }
@@ -334,15 +337,8 @@ void family_maybe_boot(struct family *f)
 	Bulkhead__Boot boot = BULKHEAD__BOOT__INIT;
 	struct err e = {0};
 
-	if (f->state != FAMILY_STARTING || f->boot_sent ||
+	if (f->state != FAMILY_STARTING || f->boot_sent || !f->entry ||
 	    f->devices_added != f->num_devices)
-		return;
-	/* While the loader is at work. */
-	if (audit_gate_core(f, &e) < 0) {
-		family_fail(f, "%s", e.text);
-		return;
-	}
-	if (!f->entry)
 		return;
 	for (unsigned int i = 0; i < f->num_devices; i++)
 		if (!f->devices[i].mem_ready)
