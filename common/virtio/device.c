@@ -83,6 +83,7 @@ static void device_finish_drain(struct device *dev)
 	case DRAIN_NONE:
 		return;
 	case DRAIN_RESET:
+		device_forget_all(dev);
 		if (dev->ops->reset)
 			dev->ops->reset(dev);
 		dev->acked = 0;
@@ -178,6 +179,9 @@ static void device_queue_stopped(struct device *dev, unsigned int index)
 
 	l->stop_seq = 0;
 	device_queue_closed(l);
+	/* After Quiesce and at our end a successor goes on from the region. */
+	if (seq)
+		queue_forget(&dev->queues[index]);
 	if (seq)
 		device_answer_queue(dev, seq, index, l->base);
 }
@@ -207,6 +211,7 @@ static void device_on_wake(int fd, unsigned int events, void *arg)
 		else if (l->state == QUEUE_STOPPING)
 			device_queue_stopped(dev, i);
 	}
+	device_ping_step(dev);
 	device_drain_step(dev);
 	device_out_flush(dev);
 }
@@ -330,6 +335,7 @@ int device_init(struct device *dev, struct device_runtime *rt,
 
 	dev->ops = ops;
 	dev->rt = rt;
+	dev->fence_fd = -1;
 	rt->wake_fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(rt->links); i++)
 		rt->links[i].kick_fd = rt->links[i].call_fd = -1;
@@ -362,6 +368,7 @@ void device_done(struct device *dev)
 	channel_free(rt->ch);
 	fd_close(rt->wake_fd);
 	gmem_unmap(&dev->mem);
+	device_recover_done(dev);
 	dev->rt = NULL;
 }
 

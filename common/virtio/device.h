@@ -78,6 +78,33 @@ struct device_ops {
 	void (*queue_kick)(struct device *dev, struct queue *q);
 
 	/**
+	 * queue_reject() - Complete a request without serving it: it has
+	 *                  killed the device several times
+	 * @iov: As from queue_pop()
+	 *
+	 * Return: bytes written, at most c->len_in. In the worker, after
+	 * queue_started(). Optional: NULL means 0.
+	 */
+	uint32_t (*queue_reject)(struct device *dev, struct queue *q,
+				 const struct chain *c,
+				 const struct iovec *iov);
+
+	/**
+	 * queue_is_room() - Chains of queue @index are room for what comes
+	 * from outside: not requests, so none of them can be the one that
+	 * kills; they are not served one at a time. Optional: NULL means no.
+	 */
+	bool (*queue_is_room)(struct device *dev, uint32_t index);
+
+	/**
+	 * recovered() - The state area is there, before any queue starts
+	 *
+	 * A successor finds in device_state_area() what its predecessor left:
+	 * hostile bytes; zeroes at first. Control thread. Optional.
+	 */
+	void (*recovered)(struct device *dev);
+
+	/**
 	 * queue_stopping() - Take no more chains; finish those taken
 	 *
 	 * Return: true if nothing is in flight; else false, and the device
@@ -110,6 +137,8 @@ struct device {
 	uint32_t num_workers; /* 0: one inline worker in the control thread */
 	const struct seccomp_profile *profile;
 	void *priv;
+	/* Set by the runtime, before open(). */
+	int fence_fd; /* -1 = none; see DeviceSetup.fence */
 	/* Set by the runtime. */
 	uint64_t acked; /* accepted features */
 	struct gmem mem;
@@ -119,6 +148,15 @@ struct device {
 
 /** device_main() - The whole program; Return: exit status */
 int device_main(const struct device_ops *ops);
+
+/**
+ * device_state_area() - Memory that the device's successor will find
+ *
+ * Zeroed at first. What a predecessor left there is hostile. Whoever kills us
+ * does it between any two stores.
+ * Return: page aligned, *ret_len bytes of it; NULL when nobody keeps any
+ */
+void *device_state_area(const struct device *dev, uint64_t *ret_len);
 
 static inline bool device_has_feature(const struct device *dev,
 				      unsigned int bit)

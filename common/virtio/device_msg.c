@@ -14,6 +14,9 @@
  *					known; no drain under way, else -EBUSY
  *	StopQueue			that queue started or starting
  *	Reset, Quiesce			no drain under way, else -EBUSY
+ *	SetInflight			once, before the first StartQueue
+ *	Recover				after SetInflight, before StartQueue
+ *	Ping				none under way, else -EBUSY
  *	ConfigWrite, Attach, ConsoleSize	always
  *
  * A message in the wrong state changes nothing and is answered with -EPROTO.
@@ -143,6 +146,8 @@ static int device_msg_start_queue(struct device *dev,
 	};
 	int r;
 
+	device_recover_config(dev, &cfg);
+
 	if (m->index >= dev->num_queues)
 		return err_set(e, -EINVAL, "StartQueue: queue %u of %u",
 			       m->index, dev->num_queues);
@@ -163,6 +168,7 @@ static int device_msg_start_queue(struct device *dev,
 	if (r < 0)
 		return r;
 	dev->queues[m->index].device = dev;
+	dev->rt->queues_used = true;
 	l->kick_fd = take_fd(&msg->fds[0]);
 	l->call_fd = take_fd(&msg->fds[1]);
 	l->stop_wanted = false;
@@ -257,7 +263,11 @@ static int device_msg_setup(struct device *dev, const Bulkhead__DeviceSetup *m,
 
 	if (dev->rt->state != RUNTIME_SETUP)
 		return device_wrong_state(e, "DeviceSetup");
-	r = device_setup(dev, m, msg->fds, msg->num_fds, e);
+	/* Kept open, and never used, as long as we live. */
+	if (m->fence)
+		dev->fence_fd = take_fd(&msg->fds[msg->num_fds - 1]);
+	r = device_setup(dev, m, msg->fds,
+			 msg->num_fds - (unsigned int)!!m->fence, e);
 	if (r < 0) {
 		/* Half open: there is nothing to go back to. */
 		dev->rt->exit_code = 1;
@@ -293,6 +303,13 @@ static int device_msg_ready(struct device *dev, const Bulkhead__DeviceBody *b,
 		return device_msg_drain(dev, DRAIN_QUIESCE, seq, e);
 	case BULKHEAD__DEVICE_BODY__KIND_ATTACH:
 		return device_msg_attach(dev, msg, e);
+	case BULKHEAD__DEVICE_BODY__KIND_SET_INFLIGHT:
+		return device_msg_set_inflight(dev, b->set_inflight,
+					       msg->fds[0], e);
+	case BULKHEAD__DEVICE_BODY__KIND_RECOVER:
+		return device_msg_recover(dev, b->recover, e);
+	case BULKHEAD__DEVICE_BODY__KIND_PING:
+		return device_msg_ping(dev, seq, e);
 	case BULKHEAD__DEVICE_BODY__KIND_CONSOLE_SIZE:
 		if (dev->ops->console_size)
 			dev->ops->console_size(dev, b->console_size->cols,

@@ -23,7 +23,7 @@
  * @sys device fcntl(1==F_OFD_GETLK): guest memory must be as long as the table
  *      says
  */
-static int gmem_check_fd(int fd, uint64_t end, struct err *e)
+static int gmem_check_fd(int fd, uint64_t end, const char *what, struct err *e)
 {
 	const int need = F_SEAL_GROW | F_SEAL_SHRINK;
 	struct flock probe = {
@@ -36,15 +36,17 @@ static int gmem_check_fd(int fd, uint64_t end, struct err *e)
 
 	if (seals < 0)
 		return err_set(e, -EINVAL,
-			       "memory table: descriptor is not a memfd that "
-			       "can be sealed");
+			       "%s: descriptor is not a memfd that can be "
+			       "sealed",
+			       what);
 	if ((seals & need) != need)
 		return err_set(e, -EINVAL,
-			       "memory table: memfd lacks the seals against "
-			       "growing and shrinking");
+			       "%s: memfd lacks the seals against growing and "
+			       "shrinking",
+			       what);
 	if (fcntl(fd, F_OFD_GETLK, &probe) < 0)
 		return err_set(e, -EINVAL,
-			       "memory table: memfd is shorter than %llu bytes",
+			       "%s: memfd is shorter than %llu bytes", what,
 			       (unsigned long long)end);
 	return 0;
 }
@@ -75,19 +77,42 @@ static int gmem_check_desc(const struct gmem_desc *d, gpa_t min_gpa,
 			       "descriptor %u of %u",
 			       (unsigned long long)d->gpa, d->fd_index,
 			       num_fds);
-	return gmem_check_fd(fds[d->fd_index], end_file, e);
+	return gmem_check_fd(fds[d->fd_index], end_file, "memory table", e);
 }
 
 /*
  * @sys device mmap(2==PROT_READ|PROT_WRITE, 3==MAP_SHARED): guest memory
  */
+static void *gmem_mmap(int fd, uint64_t len, uint64_t offset)
+{
+	void *p = mmap(NULL, (size_t)len, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       fd, (off_t)offset);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int gmem_map_file(int fd, uint64_t len, const char *what, void **ret,
+		  struct err *e)
+{
+	int r = gmem_check_fd(fd, len, what, e);
+	void *p;
+
+	if (r < 0)
+		return r;
+	p = gmem_mmap(fd, len, 0);
+	if (!p)
+		return err_errno(e, "%s: mapping %llu bytes", what,
+				 (unsigned long long)len);
+	*ret = p;
+	return 0;
+}
+
 static int gmem_map_region(struct gmem *m, const struct gmem_desc *d, int fd,
 			   struct err *e)
 {
-	void *hva = mmap(NULL, (size_t)d->size, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, fd, (off_t)d->offset);
+	void *hva = gmem_mmap(fd, d->size, d->offset);
 
-	if (hva == MAP_FAILED)
+	if (!hva)
 		return err_errno(e, "mapping %llu bytes of guest memory",
 				 (unsigned long long)d->size);
 	m->regions[m->num_regions++] = (struct gmem_region){

@@ -54,6 +54,15 @@ int gmem_map(struct gmem *ret, const struct gmem_desc *descs,
 void gmem_unmap(struct gmem *m);
 
 /**
+ * gmem_map_file() - Map the first @len bytes of a sealed memfd, read-write
+ * @what: Begins the sentence of an error
+ *
+ * Return: 0; -EINVAL seals are missing or it is shorter; errno from mmap
+ */
+int gmem_map_file(int fd, uint64_t len, const char *what, void **ret,
+		  struct err *e);
+
+/**
  * gmem_ptr() - Address of [gpa, gpa + len), which must lie in one region
  *
  * Return: NULL if any byte of it is outside guest memory or len is 0

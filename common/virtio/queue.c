@@ -114,9 +114,30 @@ int queue_start(struct queue *q, const struct queue_config *cfg,
 	q->broken = false;
 	q->reset_told = false;
 	memset(q->taken, 0, (cfg->size + 63) / 64 * sizeof(q->taken[0]));
+	q->recovered = false;
 	r = q->packed ? packed_start(q, cfg, e) : split_start(q, cfg, e);
-	q->started = r == 0;
-	return r;
+	if (r < 0)
+		return r;
+	r = inflight_start(q, cfg);
+	q->broken = r < 0;
+	q->recovered = r > 0;
+	if (q->packed)
+		packed_open(q);
+	else
+		split_open(q);
+	/*
+	 * Orders our store of the event suppression before our first load of
+	 * what is available: see split_resume_kicks().
+	 */
+	queue_full_barrier();
+	q->started = true;
+	return 0;
+}
+
+void queue_forget(struct queue *q)
+{
+	check(!q->started);
+	inflight_forget(q);
 }
 
 uint32_t queue_stop(struct queue *q)
@@ -127,6 +148,23 @@ uint32_t queue_stop(struct queue *q)
 	return q->packed ? packed_stop(q) : split_stop(q);
 }
 
+static int queue_took(struct queue *q, const struct chain *c, int r)
+{
+	if (r < 0)
+		q->broken = true;
+	else if (r > 0)
+		queue_take(q, c);
+	return r;
+}
+
+static int queue_redo(struct queue *q, struct chain *ret, struct iovec *iov,
+		      unsigned int max_iov)
+{
+	return queue_took(q, ret,
+			  q->packed ? packed_redo(q, ret, iov, max_iov)
+				    : split_redo(q, ret, iov, max_iov));
+}
+
 int queue_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	      unsigned int max_iov)
 {
@@ -134,13 +172,25 @@ int queue_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 
 	if (q->broken)
 		return -EBADMSG;
+	if (q->inflight.serving)
+		return 0;
+	if (inflight_has_redo(&q->inflight))
+		return queue_redo(q, ret, iov, max_iov);
 	r = q->packed ? packed_pop(q, ret, iov, max_iov)
 		      : split_pop(q, ret, iov, max_iov);
-	if (r < 0)
-		q->broken = true;
-	else if (r > 0)
-		queue_take(q, ret);
-	return r;
+	return queue_took(q, ret, r);
+}
+
+int queue_pop_poisoned(struct queue *q, const uint64_t *counters,
+		       size_t num_counters, struct chain *ret,
+		       struct iovec *iov, unsigned int max_iov)
+{
+	if (q->broken)
+		return -EBADMSG;
+	if (q->inflight.serving ||
+	    !inflight_poisoned(q, counters, num_counters))
+		return 0;
+	return queue_redo(q, ret, iov, max_iov);
 }
 
 void queue_unpop(struct queue *q, const struct chain *c)
@@ -175,6 +225,10 @@ void queue_flush(struct queue *q)
 	q->pushed = 0;
 	if (call)
 		queue_call(q);
+	if (q->inflight.again) {
+		q->inflight.again = false;
+		queue_kick_self(q);
+	}
 }
 
 void queue_pause_kicks(struct queue *q)
@@ -190,10 +244,15 @@ void queue_pause_kicks(struct queue *q)
 
 bool queue_resume_kicks(struct queue *q)
 {
+	bool more;
+
 	q->kicks_paused = false;
 	if (q->broken)
 		return false;
-	return q->packed ? packed_resume_kicks(q) : split_resume_kicks(q);
+	more = q->packed ? packed_resume_kicks(q) : split_resume_kicks(q);
+	if (q->inflight.serving)
+		return false; /* queue_flush() will see to it */
+	return more || inflight_has_redo(&q->inflight);
 }
 
 /*

@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "common/virtio/gmem.h"
+#include "common/virtio/inflight.h"
 
 #define QUEUE_SIZE_MAX 32768
 #define QUEUE_IOV_MAX  1024 /* a chain with more pieces is malformed for us */
@@ -33,16 +34,25 @@ struct queue_config {
 	gpa_t device;
 	uint32_t base;	   /* as StartQueue.ring_base in proto/device.proto */
 	uint64_t features; /* accepted: RING_PACKED, EVENT_IDX, INDIRECT_DESC */
+	/* Region that outlives the process (common/base/inflight_layout.h) and
+	 * the bytes of it; NULL: none. Once used, it has the say, not base. */
+	void *inflight;
+	uint64_t inflight_len;
+	bool careful; /* do what a predecessor left one at a time */
 };
 
 /* A request. Opaque but for the counts; give it back to queue_push(). */
 struct chain {
-	uint32_t id;	   /* split: head index; packed: buffer id */
-	uint32_t num_desc; /* ring slots that it takes */
-	uint32_t num_out;  /* iov[0, num_out): the driver wrote, we read */
-	uint32_t num_in;   /* iov[num_out, num_out + num_in): we write */
-	uint32_t len_out;  /* bytes */
-	uint32_t len_in;   /* bytes */
+	uint32_t id;	     /* split: head index; packed: buffer id */
+	uint32_t num_desc;   /* ring slots that it takes */
+	uint32_t num_out;    /* iov[0, num_out): the driver wrote, we read */
+	uint32_t num_in;     /* iov[num_out, num_out + num_in): we write */
+	uint32_t len_out;    /* bytes */
+	uint32_t len_in;     /* bytes */
+	uint16_t entry;	     /* first one in the in-flight region, */
+	uint16_t entry_last; /* and last one */
+	bool redone;	     /* a predecessor had taken it already */
+	uint64_t counter;    /* its name (inflight_layout.h); with a region */
 };
 
 struct queue {
@@ -68,6 +78,7 @@ struct queue {
 	bool signalled;	   /* the driver was interrupted since the start */
 	bool kicks_paused; /* queue_pause_kicks() */
 	bool broken;
+	bool recovered;	      /* started from a region that was used */
 	bool reset_told;      /* device_needs_reset() said it already */
 	uint16_t pushed;      /* chains completed, not yet published */
 	uint16_t batch_first; /* packed: their first slot, */
@@ -75,6 +86,7 @@ struct queue {
 	uint32_t batch_slots; /* and the slots that they took */
 	uint32_t in_use;      /* slots taken and not yet pushed */
 	uint64_t taken[QUEUE_SIZE_MAX / 64]; /* ids taken and not yet pushed */
+	struct inflight inflight;
 	/* Free for the device. */
 	void *priv;
 	struct worker *worker;
@@ -82,10 +94,14 @@ struct queue {
 };
 
 /**
- * queue_start() - Check addresses and begin at cfg->base
+ * queue_start() - Check addresses and begin at cfg->base, or where the region
+ *                 says that a predecessor died
  *
  * Return: 0, -EINVAL (size, alignment), -EFAULT (ring outside guest memory).
- * After a restart the caller scans the ring without waiting for a kick.
+ * A region that makes no sense leaves a queue that is started and broken.
+ * After a restart the caller scans the ring without waiting for a kick; after
+ * a recovery it also calls queue_call() once: the predecessor may have died
+ * between a completion and its interrupt.
  */
 int queue_start(struct queue *q, const struct queue_config *cfg,
 		const struct gmem *mem, int kick_fd, int call_fd,
@@ -95,6 +111,10 @@ int queue_start(struct queue *q, const struct queue_config *cfg,
  * (see StartQueue.ring_base) */
 uint32_t queue_stop(struct queue *q);
 
+/** queue_forget() - Stopped: the region is fresh when the queue starts again.
+ * Without it, a successor goes on where this queue stopped. */
+void queue_forget(struct queue *q);
+
 /**
  * queue_pop() - Take the next available chain
  * @iov: Room for @max_iov pieces (<= QUEUE_IOV_MAX); filled
@@ -102,12 +122,26 @@ uint32_t queue_stop(struct queue *q);
  * Empty also means that a kick will follow the next chain, unless kicks are
  * paused. Simple devices need neither pause nor resume.
  *
+ * After a recovery the chains that a predecessor took come first, in the order
+ * in which it took them.
+ *
  * Return: 1 taken; 0 empty; -EBADMSG malformed ring or chain: the queue is
  *         broken from now on and the caller reports device_needs_reset()
  * Spec:   virtio 1.2, 2.7.13 and 2.8.21
  */
 int queue_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	      unsigned int max_iov);
+
+/**
+ * queue_pop_poisoned() - Before any queue_pop(): take one that is not to be
+ *                        served
+ * @counters: Names of requests, of any queue
+ *
+ * Return: as queue_pop()
+ */
+int queue_pop_poisoned(struct queue *q, const uint64_t *counters,
+		       size_t num_counters, struct chain *ret,
+		       struct iovec *iov, unsigned int max_iov);
 
 /** queue_unpop() - Undo the last queue_pop(), when there is no resource for it
  */

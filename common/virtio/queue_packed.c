@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packed rings: virtio 1.2, 2.8. The device writes guest memory in exactly
+ * Packed rings: virtio 1.2, 2.8. The device writes the ring in exactly
  * three functions: packed_store_used(), packed_store_flags() and
  * packed_store_event().
  *
@@ -22,8 +22,8 @@ static void packed_store_used(struct queue *q, uint16_t slot, uint32_t id,
 {
 	struct packed_desc *d = &packed_descs(q)[slot];
 
-	d->id = htole16((uint16_t)id);
-	d->len = htole32(len);
+	ring_store(&d->id, (uint16_t)id);
+	ring_store32(&d->len, len);
 }
 
 /* Release: orders id, length (and the data) before the flags. */
@@ -43,8 +43,8 @@ static void packed_store_event(struct queue *q, uint16_t off_wrap,
 }
 
 /* Move a position forward by at most one round. */
-static void packed_advance(const struct queue *q, uint16_t *slot, bool *wrap,
-			   uint32_t n)
+void packed_advance(const struct queue *q, uint16_t *slot, bool *wrap,
+		    uint32_t n)
 {
 	uint32_t to = *slot + n;
 
@@ -104,8 +104,27 @@ int packed_start(struct queue *q, const struct queue_config *cfg, struct err *e)
 	q->used = used & (uint16_t)~WRAP_BIT;
 	q->used_wrap = used & WRAP_BIT;
 	q->batch_slots = 0;
-	packed_store_event(q, 0, EVENT_F_ENABLE);
 	return 0;
+}
+
+void packed_open(struct queue *q)
+{
+	packed_store_event(q, 0, EVENT_F_ENABLE);
+}
+
+bool packed_is_published(const struct queue *q, uint16_t slot, bool wrap)
+{
+	uint16_t flags = ring_load_acquire(&packed_descs(q)[slot].flags);
+
+	return !!(flags & DESC_F_USED) == wrap;
+}
+
+void packed_undo_used(struct queue *q, uint16_t first, bool wrap, uint32_t num)
+{
+	for (; num; num--) {
+		packed_store_flags(q, first, wrap ? DESC_F_AVAIL : DESC_F_USED);
+		packed_advance(q, &first, &wrap, 1);
+	}
 }
 
 uint32_t packed_stop(struct queue *q)
@@ -152,6 +171,24 @@ static int packed_walk_table(struct chain_walk *w, gpa_t addr, uint32_t len)
 	return 0;
 }
 
+static int packed_walk_desc(const struct queue *q, struct chain_walk *w,
+			    const struct packed_desc *d)
+{
+	uint16_t flags = le16toh(d->flags);
+
+	w->c->num_desc++;
+	w->c->id = le16toh(d->id); /* the last one's counts */
+	if (flags & DESC_F_INDIRECT) {
+		if (!q->indirect || flags & DESC_F_NEXT)
+			return -EBADMSG;
+		return packed_walk_table(w, le64toh(d->addr), le32toh(d->len));
+	}
+	return chain_walk_add(w, le64toh(d->addr), le32toh(d->len),
+			      flags & DESC_F_WRITE)
+		       ? 0
+		       : -EBADMSG;
+}
+
 static int packed_walk(struct queue *q, struct chain_walk *w)
 {
 	uint16_t slot = q->last_avail;
@@ -162,23 +199,46 @@ static int packed_walk(struct queue *q, struct chain_walk *w)
 		uint16_t flags;
 
 		ring_copy(&d, &packed_descs(q)[slot], sizeof(d));
-		w->c->num_desc++;
-		w->c->id = le16toh(d.id); /* the last one's counts */
+		if (q->inflight.packed && !inflight_copy(q, w->c, &d))
+			return -EBADMSG;
 		flags = le16toh(d.flags);
-		if (flags & DESC_F_INDIRECT) {
-			if (!q->indirect || flags & DESC_F_NEXT)
-				return -EBADMSG;
-			return packed_walk_table(w, le64toh(d.addr),
-						 le32toh(d.len));
-		}
-		if (!chain_walk_add(w, le64toh(d.addr), le32toh(d.len),
-				    flags & DESC_F_WRITE))
+		if (packed_walk_desc(q, w, &d) < 0)
 			return -EBADMSG;
 		if (!(flags & DESC_F_NEXT))
 			return 0;
 		packed_advance(q, &slot, &wrap, 1);
 	}
 	return -EBADMSG; /* longer than what the ring has left */
+}
+
+/* The ring has lost the chain's descriptors: their copies count. */
+int packed_redo(struct queue *q, struct chain *ret, struct iovec *iov,
+		unsigned int max_iov)
+{
+	const struct inflight_packed *f = q->inflight.packed;
+	struct chain_walk w;
+	uint16_t i, num;
+
+	chain_walk_init(&w, q, ret, iov, max_iov);
+	i = inflight_redo(q, ret);
+	num = le16toh(f->desc[i].num); /* checked at the start, as is next */
+	for (; ret->num_desc < num; i = le16toh(f->desc[i].next)) {
+		struct packed_desc d = {
+			.addr = f->desc[i].addr,
+			.len = f->desc[i].len,
+			.id = f->desc[i].id,
+			.flags = f->desc[i].flags,
+		};
+		bool more = le16toh(d.flags) & DESC_F_NEXT;
+
+		if (packed_walk_desc(q, &w, &d) < 0 ||
+		    more != (ret->num_desc < num))
+			return -EBADMSG;
+	}
+	return ret->id < q->size && !queue_id_is_taken(q, ret->id) &&
+			       num <= q->size - q->in_use
+		       ? 1
+		       : -EBADMSG;
 }
 
 int packed_pop(struct queue *q, struct chain *ret, struct iovec *iov,
@@ -196,12 +256,18 @@ int packed_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 		return -EBADMSG;
 	if (ret->id >= q->size || queue_id_is_taken(q, ret->id))
 		return -EBADMSG;
+	if (q->inflight.packed)
+		inflight_take(q, ret);
 	packed_advance(q, &q->last_avail, &q->avail_wrap, ret->num_desc);
 	return 1;
 }
 
 void packed_unpop(struct queue *q, const struct chain *c)
 {
+	if (q->inflight.packed)
+		inflight_untake(q, c);
+	if (c->redone)
+		return;
 	/* One turn less c->num_desc forward is c->num_desc backward. */
 	packed_advance(q, &q->last_avail, &q->avail_wrap,
 		       q->size - c->num_desc);
@@ -215,6 +281,11 @@ void packed_push(struct queue *q, const struct chain *c, uint32_t written)
 
 	if (c->len_in)
 		flags |= DESC_F_WRITE; /* 2.8.4: the length means something */
+	q->batch_slots += c->num_desc;
+	packed_advance(q, &q->used, &q->used_wrap, c->num_desc);
+	/* Before any flag: a successor undoes those up to here. */
+	if (q->inflight.packed)
+		inflight_push(q, c);
 	packed_store_used(q, slot, c->id, written);
 	if (!q->pushed) {
 		q->batch_first = slot;
@@ -222,8 +293,6 @@ void packed_push(struct queue *q, const struct chain *c, uint32_t written)
 	} else {
 		packed_store_flags(q, slot, flags);
 	}
-	q->batch_slots += c->num_desc;
-	packed_advance(q, &q->used, &q->used_wrap, c->num_desc);
 }
 
 /* 2.8.10: does the driver want to hear of the slots in (old, new]? */
@@ -246,7 +315,11 @@ bool packed_flush(struct queue *q)
 {
 	uint32_t slots = q->batch_slots;
 
+	if (q->inflight.packed && QUEUE_MUTANT(cleared_early))
+		inflight_flushed(q);
 	packed_store_flags(q, q->batch_first, q->batch_flags);
+	if (q->inflight.packed && !QUEUE_MUTANT(cleared_early))
+		inflight_flushed(q);
 	q->batch_slots = 0;
 	/*
 	 * Orders our store of the used flags before our load of the driver's

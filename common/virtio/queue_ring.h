@@ -74,6 +74,17 @@ struct packed_event {
 	le16 flags;
 };
 
+/*
+ * A test that kills the device between any two stores to memory that outlives
+ * it defines this. Its mutants are mistakes that it must find.
+ */
+#ifndef QUEUE_STORE_HOOK
+#define QUEUE_STORE_HOOK() ((void)0)
+#endif
+#ifndef QUEUE_MUTANT
+#define QUEUE_MUTANT(name) 0
+#endif
+
 static inline uint16_t ring_load(const le16 *p)
 {
 	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
@@ -86,11 +97,19 @@ static inline uint16_t ring_load_acquire(const le16 *p)
 
 static inline void ring_store(le16 *p, uint16_t v)
 {
+	QUEUE_STORE_HOOK();
 	__atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
+}
+
+static inline void ring_store32(le32 *p, uint32_t v)
+{
+	QUEUE_STORE_HOOK();
+	__atomic_store_n(p, htole32(v), __ATOMIC_RELAXED);
 }
 
 static inline void ring_store_release(le16 *p, uint16_t v)
 {
+	QUEUE_STORE_HOOK();
 	__atomic_store_n(p, htole16(v), __ATOMIC_RELEASE);
 }
 
@@ -145,23 +164,35 @@ void queue_take(struct queue *q, const struct chain *c);
 void queue_untake(struct queue *q, const struct chain *c);
 
 int split_start(struct queue *q, const struct queue_config *cfg, struct err *e);
+void split_open(struct queue *q);
 uint32_t split_stop(struct queue *q);
 int split_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	      unsigned int max_iov);
 void split_unpop(struct queue *q, const struct chain *c);
 void split_push(struct queue *q, const struct chain *c, uint32_t written);
 bool split_flush(struct queue *q); /* true: interrupt */
+int split_redo(struct queue *q, struct chain *ret, struct iovec *iov,
+	       unsigned int max_iov);
 void split_pause_kicks(struct queue *q);
 bool split_resume_kicks(struct queue *q);
 
 int packed_start(struct queue *q, const struct queue_config *cfg,
 		 struct err *e);
+void packed_open(struct queue *q);
 uint32_t packed_stop(struct queue *q);
 int packed_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	       unsigned int max_iov);
 void packed_unpop(struct queue *q, const struct chain *c);
 void packed_push(struct queue *q, const struct chain *c, uint32_t written);
 bool packed_flush(struct queue *q);
+int packed_redo(struct queue *q, struct chain *ret, struct iovec *iov,
+		unsigned int max_iov);
+/* The slots [first, first + num) of the round @wrap are not used after all. */
+void packed_undo_used(struct queue *q, uint16_t first, bool wrap, uint32_t num);
+/* Was the batch whose first slot this is made visible? */
+bool packed_is_published(const struct queue *q, uint16_t slot, bool wrap);
+void packed_advance(const struct queue *q, uint16_t *slot, bool *wrap,
+		    uint32_t n);
 void packed_pause_kicks(struct queue *q);
 bool packed_resume_kicks(struct queue *q);
 

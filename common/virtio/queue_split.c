@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split rings: virtio 1.2, 2.7. The device writes guest memory in exactly four
+ * Split rings: virtio 1.2, 2.7. The device writes the ring in exactly four
  * functions: split_store_used(), split_publish(), split_store_flags() and
  * split_store_avail_event().
  */
@@ -28,8 +28,8 @@ static void split_store_used(struct queue *q, uint16_t idx, uint32_t id,
 	struct split_used_elem *elem =
 		&split_used(q)->ring[idx & (q->size - 1)];
 
-	elem->id = htole32(id);
-	elem->len = htole32(len);
+	ring_store32(&elem->id, id);
+	ring_store32(&elem->len, len);
 }
 
 /* Release: orders the used elements (and the data) before the index. */
@@ -97,9 +97,15 @@ int split_start(struct queue *q, const struct queue_config *cfg, struct err *e)
 	q->last_avail = (uint16_t)cfg->base;
 	q->avail_seen = q->last_avail;
 	q->used = ring_load(&split_used(q)->idx);
+	return 0;
+}
+
+/* After it was clear where to go on. */
+void split_open(struct queue *q)
+{
+	q->avail_seen = q->last_avail;
 	split_store_flags(q, 0);
 	split_store_avail_event(q, q->last_avail);
-	return 0;
 }
 
 uint32_t split_stop(struct queue *q)
@@ -204,18 +210,38 @@ int split_pop(struct queue *q, struct chain *ret, struct iovec *iov,
 	/* Chains can't share descriptors, so together they fit the table. */
 	if (ret->num_desc > q->size - q->in_use)
 		return -EBADMSG;
+	ret->entry = head;
+	if (q->inflight.split)
+		inflight_take(q, ret);
 	q->last_avail++;
+	return 1;
+}
+
+int split_redo(struct queue *q, struct chain *ret, struct iovec *iov,
+	       unsigned int max_iov)
+{
+	struct chain_walk w;
+
+	chain_walk_init(&w, q, ret, iov, max_iov);
+	ret->id = inflight_redo(q, ret);
+	if (split_walk(q, &w, (uint16_t)ret->id) < 0 ||
+	    ret->num_desc > q->size - q->in_use)
+		return -EBADMSG;
 	return 1;
 }
 
 void split_unpop(struct queue *q, const struct chain *c)
 {
-	(void)c;
-	q->last_avail--;
+	if (q->inflight.split)
+		inflight_untake(q, c);
+	if (!c->redone)
+		q->last_avail--;
 }
 
 void split_push(struct queue *q, const struct chain *c, uint32_t written)
 {
+	if (q->inflight.split)
+		inflight_push(q, c);
 	split_store_used(q, (uint16_t)(q->used + q->pushed), c->id, written);
 }
 
@@ -223,7 +249,11 @@ bool split_flush(struct queue *q)
 {
 	uint16_t old = q->used;
 
+	if (q->inflight.split && QUEUE_MUTANT(cleared_early))
+		inflight_flushed(q);
 	split_publish(q, (uint16_t)(old + q->pushed));
+	if (q->inflight.split && !QUEUE_MUTANT(cleared_early))
+		inflight_flushed(q);
 	/*
 	 * Orders our store of the used index before our load of the driver's
 	 * used_event (flags). The driver stores those before it loads the used

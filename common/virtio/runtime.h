@@ -28,9 +28,11 @@
 #include "common/sandbox/sandbox.h"
 #include "common/virtio/device.h"
 
-#define RUNTIME_HEAP	 (768ULL * 1024) /* bytes; plus ops->heap */
-#define RUNTIME_TEXT_MAX ERR_TEXT_MAX	 /* bytes of text in an answer */
-/* Per queue a start and a stop; a drain; one answered at once. */
+#define RUNTIME_HEAP	   (768ULL * 1024) /* bytes; plus ops->heap */
+#define RUNTIME_TEXT_MAX   ERR_TEXT_MAX	   /* bytes of text in an answer */
+#define RUNTIME_POISON_MAX 64
+
+/* Per queue a start and a stop; a drain; a ping; one answered at once. */
 #define RUNTIME_OUT_MAX (2 * DEVICE_QUEUES_MAX + 8)
 
 struct worker_slot {
@@ -48,7 +50,9 @@ struct worker {
 	struct worker_slot slots[WORKER_MAX_WATCHES + 1]; /* + mail */
 	struct device *dev;
 	pthread_t thread;
-	int affinity; /* host CPU, -1 = any */
+	int affinity;	    /* host CPU, -1 = any */
+	atomic_bool pinged; /* to the worker */
+	atomic_bool ponged; /* and back */
 	/* Until lock-down: how worker_open() went. */
 	atomic_bool opened;
 	int open_result;
@@ -118,6 +122,15 @@ struct device_runtime {
 	_Atomic(const char *) reset_why;
 	_Atomic(const char *) closed_why;
 
+	/* SetInflight and Recover. */
+	uint8_t *inflight; /* mapping, NULL = none */
+	uint64_t inflight_stride;
+	bool queues_used; /* a queue was started: too late for both */
+	uint64_t poison[RUNTIME_POISON_MAX];
+	size_t num_poison;
+	bool careful;
+	uint32_t ping_seq; /* to answer, 0 = none */
+
 	struct queue_link links[DEVICE_QUEUES_MAX];
 	struct worker workers[DEVICE_WORKERS_MAX];
 	unsigned int num_workers; /* at least 1 */
@@ -142,6 +155,19 @@ void device_msg_handle(struct device *dev, struct channel_msg *msg);
 /* Everything between DeviceSetup and its answer. */
 int device_setup(struct device *dev, const Bulkhead__DeviceSetup *setup,
 		 int *fds, unsigned int num_fds, struct err *e);
+
+/* device_recover.c */
+int device_msg_set_inflight(struct device *dev, const Bulkhead__SetInflight *m,
+			    int fd, struct err *e);
+int device_msg_recover(struct device *dev, const Bulkhead__Recover *m,
+		       struct err *e);
+int device_msg_ping(struct device *dev, uint32_t seq, struct err *e);
+void device_ping_step(struct device *dev);
+/* In the queue's worker, before its first kick. */
+void device_recover_queue(struct device *dev, struct queue *q);
+void device_recover_config(struct device *dev, struct queue_config *cfg);
+void device_forget_all(struct device *dev);
+void device_recover_done(struct device *dev);
 
 /* device_out.c */
 void device_answer(struct device *dev, uint32_t seq, int code,

@@ -153,6 +153,7 @@ static void worker_start_queue(struct worker *w, unsigned int index)
 	}
 	if (dev->ops->queue_started)
 		dev->ops->queue_started(dev, q);
+	device_recover_queue(dev, q);
 	worker_report(dev, index, 0);
 	dev->ops->queue_kick(dev, q);
 }
@@ -191,6 +192,10 @@ static void worker_on_mail(struct worker *w, uint32_t events, void *arg)
 
 	(void)events;
 	(void)arg;
+	if (atomic_exchange(&w->pinged, false)) {
+		atomic_store(&w->ponged, true);
+		device_wake(dev);
+	}
 	for (unsigned int i = 0; i < dev->num_queues; i++) {
 		if (device_queue_worker(dev, i) != w->index)
 			continue;
