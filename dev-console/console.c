@@ -150,8 +150,12 @@ static void console_tell_dropped(struct console *con)
 	static struct log_limit limit = LOG_LIMIT_INIT(1);
 	uint64_t dropped = con->io.ring.dropped;
 
-	if (dropped == con->dropped_told || !log_limit_pass(&limit))
+	if (dropped == con->dropped_told)
 		return;
+	if (!log_limit_pass(&limit)) {
+		limit.dropped = 0; /* the next line tells the sum */
+		return;
+	}
 	log_info("console: %llu bytes dropped for a slow reader",
 		 (unsigned long long)(dropped - con->dropped_told));
 	con->dropped_told = dropped;
