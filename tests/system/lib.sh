@@ -29,12 +29,17 @@ wait_for() {
 	done
 }
 
-# expect SECONDS FILE PATTERN: the text appears in the file
+# expect SECONDS FILE PATTERN: the text appears in the file, before the VM
+# started last ends
 expect() {
-	wait_for "$1" grep -aqE -- "$3" "$2" || {
-		tail -n 30 "$2" "$T"/*.err || :
-		fail "no \"$3\" in ${2##*/} after $1 s"
+	wait_for "$1" found_or_gone "$2" "$3" && grep -aqE -- "$3" "$2" || {
+		timeout 5 tail -n 30 "$2" "$T"/*.err || :
+		fail "no \"$3\" in ${2##*/} after $1 s, or at the VM's end"
 	}
+}
+
+found_or_gone() {
+	grep -aqE -- "$2" "$1" || { [ -n "$VM_PID" ] && vm_gone "$VM_PID"; }
 }
 
 # has FILE PATTERN, lacks FILE PATTERN: the text is (not) in $T/FILE
@@ -73,6 +78,7 @@ vm_start() {
 	ALL_PIDS="$ALL_PIDS $VM_PID"
 }
 ALL_PIDS=
+VM_PID=
 
 # vm_type TEXT: keys for the VM started last
 vm_type() {
