@@ -95,7 +95,8 @@ static void run_help(void)
 	       "                      num_queues=N, queue_size=N, fd=[N,...],\n"
 	       "                      offload_tso=on|off, "
 	       "offload_ufo=on|off, offload_csum=on|off,\n"
-	       "                      packed=on|off, id=TEXT; or backend=passt, mac=, mtu=, "
+	       "                      packed=on|off, id=TEXT; or "
+	       "backend=passt, mac=, mtu=, "
 	       "id=\n"
 	       "  --serial MODE       off, null, tty, pty, file=PATH, "
 	       "socket=PATH (null)\n"
@@ -233,7 +234,8 @@ static int run_parse(struct config *c, int argc, char **argv)
 		if (run_option(c, opt, optarg, &e) < 0)
 			return cli_usage_error("run", "%s", e.text);
 	}
-	if (config_check(c, &e) < 0)
+	if (config_check(c, &e) < 0 ||
+	    (c->name && rundir_name_ok(c->name, &e) < 0))
 		return cli_usage_error("run", "%s", e.text);
 	return -1;
 }
@@ -328,8 +330,7 @@ int cli_run(int argc, char **argv)
 		return status;
 	}
 	umask(077);
-	if ((c.name && rundir_name_ok(c.name, &e) < 0) ||
-	    logfile_open(c.log_file, c.verbosity, &e) < 0 ||
+	if (logfile_open(c.log_file, c.verbosity, &e) < 0 ||
 	    programs_open(&e) < 0 || loop_new(&loop, &e) < 0) {
 		fprintf(stderr, "bulkhead run: %s\n", e.text);
 		status = 1;
