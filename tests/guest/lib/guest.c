@@ -171,6 +171,14 @@ void guest_put_hex(uint64_t v)
 	put_number(v, 16);
 }
 
+void guest_put_pair(const char *name, uint64_t v)
+{
+	guest_puts(" ");
+	guest_puts(name);
+	guest_puts("=");
+	guest_put_dec(v);
+}
+
 int guest_option(const char *name, const char **ret)
 {
 	size_t len = strlen(name);
@@ -201,6 +209,22 @@ bool guest_option_is(const char *name, const char *value)
 
 	return len >= 0 && (size_t)len == strlen(value) &&
 	       !memcmp(v, value, (size_t)len);
+}
+
+uint64_t guest_option_number(const char *name, uint64_t absent)
+{
+	const char *v;
+	int len = guest_option(name, &v);
+	uint64_t n = 0;
+
+	if (len <= 0)
+		return absent;
+	for (int i = 0; i < len; i++) {
+		if (v[i] < '0' || v[i] > '9')
+			guest_fail("an option's value is not a number");
+		n = n * 10 + (uint64_t)(v[i] - '0');
+	}
+	return n;
 }
 
 void *guest_alloc(size_t size)

@@ -90,12 +90,17 @@ uint64_t guest_ring0(uint64_t (*fn)(uint64_t arg), uint64_t arg);
 void guest_puts(const char *s);
 void guest_put_dec(uint64_t v);
 void guest_put_hex(uint64_t v);
+/** guest_put_pair() - " name=value" in decimal */
+void guest_put_pair(const char *name, uint64_t v);
 
 /** guest_option() - Value of "name=" on the command line, up to a blank
  *  Return: its length, and where it starts; -1 if it is not there */
 int guest_option(const char *name, const char **ret);
 /** guest_option_is() - Does "name=value" stand there? */
 bool guest_option_is(const char *name, const char *value);
+
+/** guest_option_number() - Decimal value of "name="; @absent without one */
+uint64_t guest_option_number(const char *name, uint64_t absent);
 
 /** guest_alloc() - Zeroed pages of RAM behind the image; never given back
  *  Return: NULL when the RAM below 4 GiB is used up */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/clock.h"
+
+#define LEAF_TSC       0x15u
+#define LEAF_HV	       0x40000000u
+#define LEAF_HV_TIMING 0x40000010u
+
+#define PORT_PM_TIMER 0x608
+#define PM_TIMER_HZ   3579545u
+#define PM_TIMER_MASK 0xffffffu
+
+static uint64_t khz;
+
+struct cpuid {
+	uint32_t leaf;
+	uint32_t eax, ebx, ecx, edx;
+};
+
+/* In ring 0: a software KVM doesn't see CPUID in ring 3. */
+static uint64_t ring0_cpuid(uint64_t arg)
+{
+	struct cpuid *c = (struct cpuid *)arg;
+
+	__asm__ volatile("cpuid"
+			 : "=a"(c->eax), "=b"(c->ebx), "=c"(c->ecx),
+			   "=d"(c->edx)
+			 : "a"(c->leaf), "c"(0));
+	return 0;
+}
+
+static struct cpuid cpuid(uint32_t leaf)
+{
+	struct cpuid c = {.leaf = leaf};
+
+	guest_ring0(ring0_cpuid, (uint64_t)&c);
+	return c;
+}
+
+static uint64_t khz_from_cpuid(void)
+{
+	struct cpuid c = cpuid(LEAF_HV);
+
+	if (c.eax >= LEAF_HV_TIMING && c.eax < LEAF_HV + 0x100) {
+		c = cpuid(LEAF_HV_TIMING);
+		if (c.eax)
+			return c.eax;
+	}
+	if (cpuid(0).eax < LEAF_TSC)
+		return 0;
+	c = cpuid(LEAF_TSC);
+	return c.eax ? (uint64_t)c.ecx * c.ebx / c.eax / 1000 : 0;
+}
+
+/* Over 20 ms of a timer whose frequency is known. */
+static uint64_t khz_from_timer(void)
+{
+	uint32_t start = inl(PORT_PM_TIMER), passed = 0;
+	uint64_t tsc = rdtsc();
+
+	for (int i = 0; i < 10000000 && passed < PM_TIMER_HZ / 50; i++)
+		passed = (inl(PORT_PM_TIMER) - start) & PM_TIMER_MASK;
+	if (passed < PM_TIMER_HZ / 50)
+		guest_fail("clock: the TSC's frequency can't be found");
+	return (rdtsc() - tsc) * PM_TIMER_HZ / passed / 1000;
+}
+
+void clock_init(void)
+{
+	khz = khz_from_cpuid();
+	if (!khz)
+		khz = khz_from_timer();
+}
+
+uint64_t clock_khz(void)
+{
+	return khz;
+}
+
+uint64_t clock_us(uint64_t ticks)
+{
+	return ticks / khz * 1000 + ticks % khz * 1000 / khz;
+}
+
+uint64_t clock_ticks(uint64_t us)
+{
+	return us / 1000 * khz + us % 1000 * khz / 1000;
+}
+
+void gaps_init(struct gaps *g, const char *name)
+{
+	memset(g, 0, sizeof(*g));
+	g->name = name;
+	g->list = guest_alloc(GAPS_MAX * sizeof(*g->list));
+	if (!g->list)
+		guest_fail("gaps: no memory");
+}
+
+void gaps_event(struct gaps *g, uint64_t tsc)
+{
+	uint64_t ticks = tsc - g->last;
+	bool first = !g->last;
+
+	g->last = tsc;
+	g->events++;
+	if (first)
+		return;
+	if (ticks > g->max)
+		g->max = ticks;
+	if (ticks < clock_ticks(GAPS_MIN_US))
+		return;
+	if (g->count < GAPS_MAX)
+		g->list[g->count] = (struct gap){.end = tsc, .ticks = ticks};
+	g->count++;
+}
+
+static void gaps_sift(uint64_t *v, uint32_t i, uint32_t n)
+{
+	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+		uint64_t t = v[i];
+
+		if (child + 1 < n && v[child + 1] > v[child])
+			child++;
+		if (v[child] <= t)
+			return;
+		v[i] = v[child];
+		v[child] = t;
+	}
+}
+
+static void gaps_sort(uint64_t *v, uint32_t n)
+{
+	for (uint32_t i = n / 2; i-- > 0;)
+		gaps_sift(v, i, n);
+	while (n > 1) {
+		uint64_t t = v[--n];
+
+		v[n] = v[0];
+		v[0] = t;
+		gaps_sift(v, 0, n);
+	}
+}
+
+void gaps_print(struct gaps *g, bool each)
+{
+	uint32_t n = g->count < GAPS_MAX ? g->count : GAPS_MAX;
+	uint64_t *sorted = guest_alloc(GAPS_MAX * sizeof(*sorted));
+
+	if (!sorted)
+		guest_fail("gaps: no memory");
+	for (uint32_t i = 0; i < n; i++)
+		sorted[i] = g->list[i].ticks;
+	gaps_sort(sorted, n);
+	guest_puts("GAPS ");
+	guest_puts(g->name);
+	guest_put_pair("events", g->events);
+	guest_put_pair("over_1ms", g->count);
+	guest_put_pair("p50_us", n ? clock_us(sorted[n / 2]) : 0);
+	guest_put_pair("p99_us", n ? clock_us(sorted[n * 99ull / 100]) : 0);
+	guest_put_pair("max_us", clock_us(g->max));
+	guest_puts("\n");
+	for (uint32_t i = 0; each && i < n; i++) {
+		guest_puts("GAP ");
+		guest_puts(g->name);
+		guest_put_pair("end", g->list[i].end);
+		guest_put_pair("us", clock_us(g->list[i].ticks));
+		guest_puts("\n");
+	}
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Network: numbered frames that somebody on the other side sends back. A frame
+ * that is not back in time is lost; how many may be is for the host to judge.
+ *
+ * Spec: virtio 1.2, 5.1
+ */
+
+#include "load/load.h"
+
+#define F_MAC (1ull << 5)
+
+#define HEADER	   12 /* without offloads: zeroes */
+#define BUF	   2048
+#define RX_MAX	   128
+#define WINDOW_MAX 256
+#define LOST_US	   500000
+
+enum slot_state { SLOT_FREE, SLOT_SENT, SLOT_BACK, SLOT_LOST };
+
+struct slot {
+	enum slot_state state;
+	bool queued; /* the device has the buffer */
+	uint64_t since;
+	uint8_t *buf;
+};
+
+static struct {
+	struct virtio dev;
+	struct vq rx, tx;
+	struct gaps gaps;
+	struct load_pace pace;
+	struct slot *slots; /* by sequence number */
+	uint64_t window, next, oldest;
+	uint64_t back, lost, twice, late, other;
+	uint64_t lost_ticks;
+	uint8_t mac[6];
+} n;
+
+static void net_give(uint8_t *buf)
+{
+	const struct vq_buf one = {buf, BUF, true};
+
+	if (!vq_add(&n.rx, &one, 1, (uint64_t)buf))
+		guest_fail("FAIL net: no room for a buffer that was there");
+}
+
+static bool net_init(void)
+{
+	uint64_t num;
+
+	if (!virtio_find(VIRTIO_ID_NET, F_MAC, &n.dev))
+		return false;
+	virtio_queue(&n.dev, 0, &n.rx);
+	virtio_queue(&n.dev, 1, &n.tx);
+	for (int i = 0; i < 6; i++)
+		n.mac[i] = n.dev.config[i];
+	num = n.rx.size < RX_MAX ? n.rx.size : RX_MAX;
+	n.window = guest_option_number("net_window", 32);
+	if (!n.window || n.window > WINDOW_MAX || n.window > n.tx.size)
+		guest_fail("net: net_window= is out of range");
+	n.lost_ticks = clock_ticks(LOST_US);
+	n.slots = load_alloc(n.window * sizeof(*n.slots));
+	for (uint64_t i = 0; i < n.window; i++)
+		n.slots[i].buf = load_alloc(BUF);
+	gaps_init(&n.gaps, "net");
+	load_pace_init(&n.pace, "net_rate", 2000);
+	virtio_ready(&n.dev);
+	for (uint64_t i = 0; i < num; i++)
+		net_give(load_alloc(BUF));
+	vq_kick(&n.rx);
+	return true;
+}
+
+static void net_make(uint8_t *frame, uint64_t sequence, uint32_t len)
+{
+	struct pattern_frame head = {PATTERN_MAGIC, sequence, len};
+	uint32_t at = PATTERN_FRAME_HEAD;
+
+	memset(frame, 0xff, 6);
+	memcpy(frame + 6, n.mac, 6);
+	frame[12] = PATTERN_ETHERTYPE >> 8;
+	frame[13] = PATTERN_ETHERTYPE & 0xff;
+	memcpy(frame + at, &head, sizeof(head));
+	for (at += sizeof(head); at < len; at++)
+		frame[at] = pattern_frame_byte(sequence, at);
+}
+
+static void net_send(uint64_t now)
+{
+	struct slot *s = &n.slots[n.next % n.window];
+	uint32_t len = pattern_frame_len(n.next);
+	struct vq_buf bufs[2];
+
+	if (s->state == SLOT_SENT || s->queued || !load_pace_take(&n.pace, now))
+		return;
+	memset(s->buf, 0, HEADER);
+	net_make(s->buf + HEADER, n.next, len);
+	bufs[0] = (struct vq_buf){s->buf, HEADER, false};
+	bufs[1] = (struct vq_buf){s->buf + HEADER, len, false};
+	if (!vq_add(&n.tx, bufs, 2, (uint64_t)s))
+		return;
+	*s = (struct slot){SLOT_SENT, true, now, s->buf};
+	n.next++;
+	vq_kick(&n.tx);
+}
+
+static bool net_is_intact(const uint8_t *frame, uint32_t len, uint64_t sequence)
+{
+	for (uint32_t at = PATTERN_FRAME_HEAD + sizeof(struct pattern_frame);
+	     at < len; at++) {
+		if (frame[at] != pattern_frame_byte(sequence, at))
+			return false;
+	}
+	return true;
+}
+
+static void net_receive(const uint8_t *frame, uint32_t len)
+{
+	struct pattern_frame head;
+	struct slot *s;
+
+	if (len < PATTERN_FRAME_MIN || frame[12] != PATTERN_ETHERTYPE >> 8 ||
+	    frame[13] != (PATTERN_ETHERTYPE & 0xff)) {
+		n.other++;
+		return;
+	}
+	memcpy(&head, frame + PATTERN_FRAME_HEAD, sizeof(head));
+	if (head.magic != PATTERN_MAGIC || head.len != len ||
+	    head.sequence >= n.next ||
+	    len != pattern_frame_len(head.sequence) ||
+	    !net_is_intact(frame, len, head.sequence)) {
+		load_fail("net", "a frame came back changed", "sequence",
+			  head.sequence, "len", len);
+		return;
+	}
+	s = &n.slots[head.sequence % n.window];
+	if (head.sequence + n.window < n.next || s->state == SLOT_LOST) {
+		n.late++;
+	} else if (s->state == SLOT_BACK) {
+		n.twice++;
+	} else {
+		s->state = SLOT_BACK;
+		n.back++;
+		if (!load_stopping)
+			gaps_event(&n.gaps, rdtsc());
+	}
+}
+
+/* In the order of sending: what is not back, is not queued and is old. */
+static void net_expire(uint64_t now)
+{
+	for (; n.oldest < n.next; n.oldest++) {
+		struct slot *s = &n.slots[n.oldest % n.window];
+
+		if (s->queued && load_stalled(s->since, now)) {
+			load_fail("net", "a frame is not taken", "sequence",
+				  n.oldest, NULL, 0);
+			s->queued = false;
+		}
+		if (s->queued)
+			return;
+		if (s->state == SLOT_SENT && now - s->since < n.lost_ticks)
+			return;
+		if (s->state == SLOT_SENT) {
+			s->state = SLOT_LOST;
+			n.lost++;
+		}
+	}
+}
+
+static void net_poll(uint64_t now)
+{
+	uint64_t cookie;
+	uint32_t len;
+
+	while (vq_get(&n.tx, &cookie, &len))
+		((struct slot *)cookie)->queued = false;
+	while (vq_get(&n.rx, &cookie, &len)) {
+		uint8_t *buf = (uint8_t *)cookie;
+
+		if (len < HEADER || len > BUF)
+			load_fail("net", "a wrong length", "len", len, NULL, 0);
+		else
+			net_receive(buf + HEADER, len - HEADER);
+		net_give(buf);
+	}
+	vq_kick(&n.rx);
+	net_expire(now);
+	if (!load_stopping)
+		net_send(now);
+}
+
+static bool net_done(void)
+{
+	return load_stopping && n.oldest == n.next;
+}
+
+static void net_report(void)
+{
+	guest_puts("NET");
+	guest_put_pair("sent", n.next);
+	guest_put_pair("back", n.back);
+	guest_put_pair("lost", n.lost);
+	guest_put_pair("twice", n.twice);
+	guest_put_pair("late", n.late);
+	guest_put_pair("other", n.other);
+	guest_puts("\n");
+	gaps_print(&n.gaps, guest_option_number("gaps", 0));
+}
+
+const struct load load_net = {"net", net_init, net_poll, net_done, net_report};
