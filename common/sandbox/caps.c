@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Capabilities. libcap-ng answers what the broker has. The child drops with
- * plain system calls: libcap-ng allocates, reads /proc and remembers the
- * thread id of the process that used it first, and between clone3 and exec
- * the child may do none of that.
+ * Capabilities, by plain system calls: libcap-ng allocates, reads /proc and
+ * remembers the thread id of the process that used it first, and between
+ * clone3 and exec the child may do none of that.
  */
-#include <cap-ng.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
@@ -14,16 +12,23 @@
 
 #include "common/sandbox/internal.h"
 
+/* The one user of this in the broker asks before each child: no detour by
+ * /proc/self/status, which libcap-ng would read twice. */
 int caps_probe(struct caps *ret, struct err *e)
 {
-	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_get_caps_process() < 0)
-		return err_set(e, -EIO,
-			       "cannot read the capabilities of this process; "
-			       "is /proc mounted?");
-	ret->sys_admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
-	ret->setuid = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID);
-	ret->setgid = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID);
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {0};
+	uint32_t low;
+
+	if (syscall(SYS_capget, &head, d) < 0)
+		return err_errno(e, "cannot read the capabilities of this "
+				    "process");
+	low = d[0].effective;
+	ret->sys_admin = low & CAP_TO_MASK(CAP_SYS_ADMIN);
+	ret->setuid = low & CAP_TO_MASK(CAP_SETUID);
+	ret->setgid = low & CAP_TO_MASK(CAP_SETGID);
 	return 0;
 }
 

@@ -94,7 +94,7 @@ struct jail_message {
 _Noreturn void jail_enter(const struct jail *j);
 const char *jail_step_name(int step);
 
-/** caps_probe() - What the caller may do, by libcap-ng */
+/** caps_probe() - What the caller may do */
 struct caps {
 	bool sys_admin;
 	bool setuid;
