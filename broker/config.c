@@ -616,8 +616,8 @@ int config_parse_audit(struct config *c, const char *value, struct err *e)
 		c->audit = (enum config_audit)i;
 		return 0;
 	}
-	return err_set(e, -EINVAL,
-		       "--audit %s: it is enforce, warn or off", value);
+	return err_set(e, -EINVAL, "--audit %s: it is enforce, warn or off",
+		       value);
 }
 
 /* ---- the whole ---- */

@@ -116,6 +116,13 @@ int programs_fd(const char *role, bool candidate)
 	return -1;
 }
 
+int programs_open_probe(struct err *e)
+{
+	int fd = programs_open_one("probe-role");
+
+	return fd < 0 ? programs_missing("probe-role", e) : fd;
+}
+
 int programs_null_fd(void)
 {
 	return programs_null;

@@ -25,6 +25,10 @@ void programs_accept(const char *role);
 /** programs_fd() - Descriptor of `bulkhead-<role>`; owned here */
 int programs_fd(const char *role, bool candidate);
 
+/** programs_open_probe() - bulkhead-probe-role, which no VM needs; after
+ *  programs_open(); Return: a descriptor, the caller's, or -errno */
+int programs_open_probe(struct err *e);
+
 /** programs_null_fd() - /dev/null, for every child's descriptors 0 and 1 */
 int programs_null_fd(void);
 
