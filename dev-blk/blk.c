@@ -198,6 +198,24 @@ static bool blk_stopping(struct device *dev, struct queue *q)
 	return blk_queue_stopping(blk_of(dev)->queues[q->index]);
 }
 
+/* The status is the last writable byte, wherever it is. */
+static uint32_t blk_reject(struct device *dev, struct queue *q,
+			   const struct chain *c, const struct iovec *iov)
+{
+	uint32_t last = c->num_out + c->num_in;
+
+	(void)dev;
+	(void)q;
+	if (!c->len_in)
+		return 0;
+	do
+		last--;
+	while (!iov[last].iov_len);
+	((uint8_t *)iov[last].iov_base)[iov[last].iov_len - 1] =
+		VIRTIO_BLK_S_IOERR;
+	return c->len_in == 1;
+}
+
 static void blk_reset(struct device *dev)
 {
 	struct blk *b = blk_of(dev);
@@ -221,6 +239,7 @@ const struct device_ops blk_device = {
 	.config_write = blk_config_write,
 	.queue_started = blk_started,
 	.queue_kick = blk_kick,
+	.queue_reject = blk_reject,
 	.queue_stopping = blk_stopping,
 	.reset = blk_reset,
 };

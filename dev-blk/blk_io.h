@@ -36,13 +36,14 @@ struct blk_io_ops {
 /**
  * blk_uring_new()/blk_sync_new() - Prepare a back end
  * @fd:    The disk; stays the caller's and outlives the back end
+ * @fence: Kept open by the ring until its last request is over; -1: none
  * @depth: Operations under way at once
  * @threads: How many kernel threads may wait for the disk at once
  *
  * Return: 0; blk_uring_new(): -ENOSYS or another errno when this host has no
  * (or a too old) io_uring for us: take the other one
  */
-int blk_uring_new(int fd, unsigned int depth, unsigned int threads,
+int blk_uring_new(int fd, int fence, unsigned int depth, unsigned int threads,
 		  bool readonly, struct blk_io **ret, struct err *e);
 int blk_sync_new(int fd, unsigned int depth, struct blk_io **ret,
 		 struct err *e);

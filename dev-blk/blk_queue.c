@@ -351,8 +351,9 @@ int blk_queue_new(const struct blk_queue_args *args, struct blk_queue **ret,
 	if (r < 0)
 		err_set(e, r, "Out of memory for a disk queue's requests");
 	else if (args->uring)
-		r = blk_uring_new(args->fd, depth, args->io_threads,
-				  args->disk->readonly, &bq->io, e);
+		r = blk_uring_new(args->fd, args->dev->fence_fd, depth,
+				  args->io_threads, args->disk->readonly,
+				  &bq->io, e);
 	else
 		r = blk_sync_new(args->fd, depth, &bq->io, e);
 	if (r < 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * io_uring operations pass seccomp by, so the ring itself is the filter: made
- * disabled, given one file and a list of operations, then enabled for good.
+ * disabled, given its files (the disk, and a pipe that it only has to hold)
+ * and a list of operations, then enabled for good.
  * Its descriptor is registered with the thread, so that io_uring_enter's
  * rule can name it (index 0) and reach no other ring.
  */
@@ -22,7 +23,7 @@
 struct blk_uring {
 	struct blk_io io;
 	struct io_uring ring;
-	int fd;
+	int files[2]; /* the disk; the fence, -1 = none */
 	bool readonly;
 	unsigned int threads;	/* the kernel's, for what has to wait */
 	unsigned int submitted; /* in the ring, not yet in the kernel */
@@ -57,7 +58,11 @@ static int uring_attach(struct blk_io *io, struct err *e)
 {
 	struct blk_uring *u = uring_of(io);
 	unsigned int threads[2] = {u->threads, 1}; /* of files; of others */
-	int r = io_uring_register_files(&u->ring, &u->fd, 1);
+	/* The ring lets go of its files when its last request is over, which
+	 * may be after the end of this process: that is what the fence tells.
+	 */
+	int r = io_uring_register_files(&u->ring, u->files,
+					u->files[1] < 0 ? 1 : 2);
 
 	if (r < 0)
 		return err_set(e, r,
@@ -217,7 +222,7 @@ static int uring_setup(struct blk_uring *u, unsigned int depth)
 	return r;
 }
 
-int blk_uring_new(int fd, unsigned int depth, unsigned int threads,
+int blk_uring_new(int fd, int fence, unsigned int depth, unsigned int threads,
 		  bool readonly, struct blk_io **ret, struct err *e)
 {
 	auto_free void *mem = calloc(1, sizeof(struct blk_uring));
@@ -238,7 +243,8 @@ int blk_uring_new(int fd, unsigned int depth, unsigned int threads,
 	}
 	u->io.ops = &uring_ops;
 	u->io.event_fd = u->ring.ring_fd;
-	u->fd = fd;
+	u->files[0] = fd;
+	u->files[1] = fence;
 	u->threads = threads;
 	u->readonly = readonly;
 	*ret = &u->io;

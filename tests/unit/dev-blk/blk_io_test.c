@@ -33,7 +33,7 @@ static struct blk_io *open_io(int kind, int fd, bool readonly)
 {
 	struct err e = {0};
 	struct blk_io *io = NULL;
-	int r = kind == 0 ? blk_uring_new(fd, DEPTH, 4, readonly, &io, &e)
+	int r = kind == 0 ? blk_uring_new(fd, -1, DEPTH, 4, readonly, &io, &e)
 			  : blk_sync_new(fd, DEPTH, &io, &e);
 
 	if (kind == 0 && (r == -ENOSYS || r == -EPERM))
