@@ -70,13 +70,24 @@ static Bulkhead__ProcessStatus *control_add(struct control_status *st,
 	return p;
 }
 
+static bool control_has(char **list, size_t num, const char *text)
+{
+	for (size_t i = 0; i < num; i++)
+		if (!strcmp(list[i], text))
+			return true;
+	return false;
+}
+
 static void control_add_report(Bulkhead__SandboxReport *m,
 			       struct sandbox_report *r)
 {
 	for (unsigned int i = 0; i < r->num_layers; i++)
 		m->layers[m->n_layers++] = r->layers[i];
+	/* Both stages of a sandbox may lack the same. */
 	for (unsigned int i = 0; i < r->num_downgrades; i++)
-		m->downgrades[m->n_downgrades++] = r->downgrades[i];
+		if (!control_has(m->downgrades, m->n_downgrades,
+				 r->downgrades[i]))
+			m->downgrades[m->n_downgrades++] = r->downgrades[i];
 	if (r->syscalls)
 		m->syscalls = r->syscalls;
 }
