@@ -31,7 +31,6 @@
 #define CONSOLE_RX	   0
 #define CONSOLE_TX	   1
 #define CONSOLE_IOV_MAX	   256
-#define CONSOLE_READ_MAX   4096	      /* bytes a read */
 #define CONSOLE_READS	   16	      /* before others get a turn */
 #define CONSOLE_TX_MAX	   (1 * MIB)  /* bytes of a chain; the rest is lost */
 #define CONSOLE_PIECE	   (64 * KIB) /* bytes between two writes */
@@ -53,6 +52,7 @@ struct console {
 	bool in_always; /* a file: can't be watched, never waits */
 	struct queue *rx; /* NULL = stopped */
 	bool rx_ready;	  /* the guest gave buffers */
+	bool rx_settled;  /* what a predecessor delivered is known */
 	bool size_told;
 	int out_state; /* last console_io_write() */
 	uint64_t dropped_told;
@@ -131,7 +131,7 @@ static void console_output_failed(struct console *con, int r)
 		console_client_gone(con);
 		return;
 	}
-	bytering_drop(&con->io.ring);
+	console_state_drop(con->io.state);
 	con->out_state = 0;
 	log_limited(&limit, LOG_WARN, "console output is lost: %s",
 		    strerrorname_np(-r));
@@ -148,7 +148,7 @@ static void console_output_failed(struct console *con, int r)
 static void console_tell_dropped(struct console *con)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT(1);
-	uint64_t dropped = con->io.ring.dropped;
+	uint64_t dropped = con->io.state->dropped;
 
 	if (dropped == con->dropped_told)
 		return;
@@ -171,23 +171,30 @@ static void console_write(struct console *con, bool ready)
 		con->out_state = r;
 }
 
-static void console_put(struct console *con, const struct iovec *iov,
-			unsigned int num)
+/* A predecessor may have put the chain's first bytes into the ring. */
+static void console_put(struct console *con, const struct chain *c,
+			const struct iovec *iov)
 {
-	uint64_t left = CONSOLE_TX_MAX;
+	uint64_t skip =
+		c->redone ? console_state_skip(con->io.state, c->counter) : 0;
+	uint64_t at = 0, end = min_u64(c->len_out, CONSOLE_TX_MAX);
 
-	for (unsigned int i = 0; i < num && left; i++) {
+	for (unsigned int i = 0; i < c->num_out && at < end; i++) {
 		const uint8_t *data = iov[i].iov_base;
-		uint64_t len = min_u64(iov[i].iov_len, left);
+		uint64_t len = min_u64(iov[i].iov_len, end - at);
 
-		left -= len;
 		while (len) {
 			size_t part = (size_t)min_u64(len, CONSOLE_PIECE);
 
-			console_io_put(&con->io, data, part);
-			if (con->io.ring.len > CONSOLE_PIECE)
+			if (skip > at)
+				part = (size_t)min_u64(part, skip - at);
+			else
+				console_io_put(&con->io, c->counter, at, data,
+					       part);
+			if (console_state_len(con->io.state) > CONSOLE_PIECE)
 				console_write(con, false);
 			data += part;
+			at += part;
 			len -= part;
 		}
 	}
@@ -204,7 +211,7 @@ static void console_tx_kick(struct console *con, struct queue *q)
 		r = queue_pop(q, &c, iov, CONSOLE_IOV_MAX);
 		if (r <= 0)
 			break;
-		console_put(con, iov, c.num_out);
+		console_put(con, &c, iov);
 		left -= min_u64(left, (uint64_t)c.len_out + 1);
 		queue_push(q, &c, 0);
 	}
@@ -229,32 +236,59 @@ static void console_input_ended(struct console *con)
 	con->in_watch = -1;
 }
 
+/* Return: there are bytes for the guest */
+static bool console_fill(struct console *con, uint64_t max)
+{
+	ssize_t n;
+
+	if (console_state_pending(con->io.state))
+		return true;
+	if (con->io.in < 0 || con->io.in_ended)
+		return false;
+	n = console_io_read(&con->io, (size_t)max);
+	if (n <= 0 && n != -EAGAIN)
+		console_input_ended(con);
+	return n > 0;
+}
+
 /* Return: 1 bytes went to the guest; 0 nothing to do; negative: broken ring */
 static int console_read_once(struct console *con)
 {
 	struct iovec iov[CONSOLE_IOV_MAX];
 	struct chain c;
-	ssize_t n = 0;
+	struct console_state *s = con->io.state;
+	size_t n = 0;
 	int r = queue_pop(con->rx, &c, iov, CONSOLE_IOV_MAX);
 
 	if (r <= 0) {
 		con->rx_ready = false;
 		return r;
 	}
+	if (!con->rx_settled)
+		console_state_settle(s, c.redone, c.counter);
+	con->rx_settled = true;
 	if (c.num_in) {
-		size_t len = (size_t)min_u64(iov[c.num_out].iov_len,
-					     CONSOLE_READ_MAX);
+		uint8_t *to = iov[c.num_out].iov_base;
+		size_t len = iov[c.num_out].iov_len;
 
-		n = console_io_read(&con->io, iov[c.num_out].iov_base, len);
-		if (n <= 0) {
+		if (!console_fill(con, min_u64(len, CONSOLE_INPUT_MAX))) {
 			queue_unpop(con->rx, &c);
-			if (n != -EAGAIN)
-				console_input_ended(con);
 			return 0;
 		}
+		n = console_state_deliver(s, c.counter, to, len);
 	}
 	queue_push(con->rx, &c, (uint32_t)n);
+	/* Bytes count as delivered once their chain is seen completed. */
+	queue_flush(con->rx);
+	if (n)
+		console_state_delivered(s);
 	return 1;
+}
+
+static bool console_has_input(const struct console *con)
+{
+	return console_state_pending(con->io.state) ||
+	       (con->io.in >= 0 && !con->io.in_ended);
 }
 
 static void console_input(struct console *con)
@@ -264,11 +298,12 @@ static void console_input(struct console *con)
 		con->io.in_blocks && !con->in_always ? 1 : CONSOLE_READS;
 	int r = 1;
 
-	while (r > 0 && reads-- && con->rx && con->io.in >= 0 &&
-	       !con->io.in_ended)
+	while (r > 0 && reads && con->rx && console_has_input(con)) {
+		/* What is pending is no read. */
+		if (!console_state_pending(con->io.state))
+			reads--;
 		r = console_read_once(con);
-	if (con->rx)
-		queue_flush(con->rx);
+	}
 	if (r < 0)
 		device_needs_reset(con->dev, con->rx,
 				   "malformed buffer for console input");
@@ -309,10 +344,28 @@ static void console_queue_started(struct device *dev, struct queue *q)
 {
 	struct console *con = dev->priv;
 
-	if (q->index != CONSOLE_RX)
+	if (q->index != CONSOLE_RX) {
+		if (!q->recovered)
+			console_state_forget(con->io.state);
 		return;
+	}
 	con->rx = q;
+	con->rx_settled = false;
 	con->size_told = false;
+}
+
+/* What the predecessor held goes on its way at once. */
+static void console_recovered(struct device *dev)
+{
+	struct console *con = dev->priv;
+	uint64_t len;
+	void *area = device_state_area(dev, &len);
+
+	check(area && len >= sizeof(struct console_state));
+	console_io_share(&con->io, area);
+	con->dropped_told = con->io.state->dropped;
+	console_write(con, false);
+	console_update(con);
 }
 
 /* Linux asks for the size when it is told of a change, and not before; it
@@ -336,7 +389,7 @@ static void console_queue_kick(struct device *dev, struct queue *q)
 	}
 	con->rx_ready = true;
 	console_tell_size(con);
-	if (con->in_always)
+	if (con->in_always || console_state_pending(con->io.state))
 		console_input(con);
 	else
 		console_update(con);
@@ -439,9 +492,10 @@ static int console_open(struct device *dev, const Bulkhead__DeviceSetup *setup,
 const struct device_ops console_ops = {
 	.name = "console",
 	.virtio_id = 3,
-	.heap = CONSOLE_RING_SIZE + 16 * KIB,
+	.heap = sizeof(struct console_state) + 16 * KIB,
 	.open = console_open,
 	.worker_open = console_worker_open,
+	.recovered = console_recovered,
 	.queue_started = console_queue_started,
 	.queue_kick = console_queue_kick,
 	.queue_stopping = console_queue_stopping,

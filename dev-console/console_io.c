@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 
 /*
  * @sys console fcntl(1==F_GETFL): does a client's descriptor block?
@@ -24,6 +26,19 @@ static int console_io_check(int fd, int not_access, bool *ret_blocks)
 	return 0;
 }
 
+/* Before lock-down: is it a file, and where does the next byte go? */
+static void console_io_look(struct console_io *io)
+{
+	struct stat st;
+
+	if (io->out < 0 || fstat(io->out, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	io->out_is_file = true;
+	io->out_pos = fcntl(io->out, F_GETFL) & O_APPEND
+			      ? st.st_size
+			      : lseek(io->out, 0, SEEK_CUR);
+}
+
 int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 		    int *fds, unsigned int num_fds, struct err *e)
 {
@@ -31,8 +46,7 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 				    ? 1
 				    : (unsigned int)!!setup->has_input +
 					      (unsigned int)!!setup->has_output;
-	struct stat st;
-	int r;
+	int r = 0;
 
 	memset(io, 0, sizeof(*io));
 	io->in = io->out = -1;
@@ -41,9 +55,12 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 			       "console: %u descriptors for %u directions",
 			       num_fds, want);
 	io->waits = setup->waits_for_client;
-	r = bytering_init(&io->ring, CONSOLE_RING_SIZE);
-	if (r < 0)
-		return err_set(e, r, "no memory for the console's output");
+	io->out_pos = -1;
+	io->state = calloc(1, sizeof(*io->state));
+	if (!io->state)
+		return err_set(e, -ENOMEM,
+			       "no memory for the console's output");
+	console_state_open(io->state, -1);
 	if (setup->output_is_input)
 		return console_io_attach(io, take_fd(&fds[0]), e);
 	if (setup->has_output)
@@ -58,9 +75,18 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 		return err_set(e, r,
 			       "console: a descriptor is open for the wrong "
 			       "direction");
-	io->out_is_file =
-		io->out >= 0 && !fstat(io->out, &st) && S_ISREG(st.st_mode);
+	console_io_look(io);
 	return 0;
+}
+
+void console_io_share(struct console_io *io, struct console_state *s)
+{
+	if (!console_state_open(s, io->out_pos))
+		log_warn("console: what a predecessor left makes no sense");
+	if (!io->state_is_shared)
+		free(io->state);
+	io->state = s;
+	io->state_is_shared = true;
 }
 
 void console_io_close(struct console_io *io)
@@ -68,7 +94,9 @@ void console_io_close(struct console_io *io)
 	if (io->out != io->in)
 		fd_close(io->out);
 	fd_close(io->in);
-	bytering_done(&io->ring);
+	if (!io->state_is_shared)
+		free(io->state);
+	io->state = NULL;
 	io->in = io->out = -1;
 }
 
@@ -105,31 +133,38 @@ void console_io_close_output(struct console_io *io)
 	io->out = fd_close(io->out);
 }
 
-void console_io_put(struct console_io *io, const uint8_t *data, size_t len)
+void console_io_put(struct console_io *io, uint64_t chain, uint64_t offset,
+		    const uint8_t *data, size_t len)
 {
 	if (io->out >= 0 || io->waits)
-		bytering_put(&io->ring, data, len);
+		console_state_put(io->state, chain, offset, data, len);
 }
 
 int console_io_write(struct console_io *io, bool ready)
 {
-	if (io->out < 0 || !io->ring.len)
+	size_t max = io->out_is_file ? CONSOLE_RING_SIZE : CONSOLE_WRITE_MAX;
+	int r = 1;
+
+	if (io->out < 0 || !console_state_len(io->state))
 		return 0;
-	if (!io->out_blocks || io->out_is_file)
-		return bytering_flush(&io->ring, io->out);
-	return ready ? bytering_write(&io->ring, io->out, CONSOLE_SMALL_WRITE)
-		     : 1;
+	if (io->out_blocks && !io->out_is_file) {
+		if (!ready)
+			return 1;
+		r = console_state_write(io->state, io->out,
+					CONSOLE_SMALL_WRITE);
+		return r == -EAGAIN ? 1 : r;
+	}
+	while (r > 0) {
+		uint64_t before = console_state_len(io->state);
+
+		r = console_state_write(io->state, io->out, max);
+		if (r > 0 && console_state_len(io->state) == before)
+			return 1;
+	}
+	return r == -EAGAIN ? 1 : r;
 }
 
-/*
- * @sys console read: input of the console
- */
-ssize_t console_io_read(struct console_io *io, void *data, size_t len)
+ssize_t console_io_read(struct console_io *io, size_t len)
 {
-	ssize_t n;
-
-	do
-		n = read(io->in, data, len);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	return console_state_read(io->state, io->in, len);
 }

@@ -13,11 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "common/base/bytering.h"
 #include "common/base/err.h"
+#include "dev-console/console_state.h"
 #include "proto/device.pb-c.h"
 
-#define CONSOLE_RING_SIZE (256 * 1024) /* bytes kept for a slow reader */
 /* A descriptor that blocks takes so much when poll says that it is ready. */
 #define CONSOLE_SMALL_WRITE 256
 
@@ -28,8 +27,10 @@ struct console_io {
 	bool out_blocks;
 	bool out_is_file; /* always ready */
 	bool in_ended;
-	bool waits; /* a client comes by console_io_attach() */
-	struct bytering ring;
+	bool waits;    /* a client comes by console_io_attach() */
+	off_t out_pos; /* at the start, -1 = not a file */
+	struct console_state *state;
+	bool state_is_shared; /* else it is ours to free */
 };
 
 /** console_io_open() - Takes @fds over as @setup describes them */
@@ -50,8 +51,12 @@ static inline bool console_io_is_one(const struct console_io *io)
 	return io->in >= 0 && io->in == io->out;
 }
 
-/** console_io_put() - Bytes of the guest, all taken */
-void console_io_put(struct console_io *io, const uint8_t *data, size_t len);
+/** console_io_share() - Go on in @s, where a predecessor may have left bytes */
+void console_io_share(struct console_io *io, struct console_state *s);
+
+/** console_io_put() - Bytes of the guest, from @offset of @chain; all taken */
+void console_io_put(struct console_io *io, uint64_t chain, uint64_t offset,
+		    const uint8_t *data, size_t len);
 
 /**
  * console_io_write() - Hand on what the ring holds
@@ -63,10 +68,10 @@ void console_io_put(struct console_io *io, const uint8_t *data, size_t len);
 int console_io_write(struct console_io *io, bool ready);
 
 /**
- * console_io_read() - Bytes for the guest
+ * console_io_read() - Bytes for the guest, into the state; none are pending
  *
  * Return: bytes; 0 at the end of the input; -EAGAIN or another errno
  */
-ssize_t console_io_read(struct console_io *io, void *data, size_t len);
+ssize_t console_io_read(struct console_io *io, size_t len);
 
 #endif

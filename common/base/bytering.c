@@ -52,7 +52,7 @@ void bytering_drop(struct bytering *r)
 }
 
 /*
- * @sys core,console write: bytes to the serial port's or console's peer
+ * @sys core write: bytes to the serial port's peer
  */
 int bytering_write(struct bytering *r, int fd, size_t max)
 {
