@@ -33,7 +33,8 @@ static struct {
 	struct load_pace pace;
 	struct slot *slots; /* by sequence number */
 	uint64_t window, next, oldest;
-	uint64_t back, lost, twice, late, other;
+	uint64_t first; /* that came back */
+	uint64_t back, lost, twice, late, early, other;
 	uint64_t lost_ticks;
 	uint8_t mac[6];
 } n;
@@ -142,7 +143,8 @@ static void net_receive(const uint8_t *frame, uint32_t len)
 		n.twice++;
 	} else {
 		s->state = SLOT_BACK;
-		n.back++;
+		if (!n.back++)
+			n.first = head.sequence;
 		if (!load_stopping)
 			gaps_event(&n.gaps, rdtsc());
 	}
@@ -165,7 +167,10 @@ static void net_expire(uint64_t now)
 			return;
 		if (s->state == SLOT_SENT) {
 			s->state = SLOT_LOST;
-			n.lost++;
+			if (!n.back || n.oldest < n.first)
+				n.early++;
+			else
+				n.lost++;
 		}
 	}
 }
@@ -205,6 +210,7 @@ static void net_report(void)
 	guest_put_pair("lost", n.lost);
 	guest_put_pair("twice", n.twice);
 	guest_put_pair("late", n.late);
+	guest_put_pair("early", n.early);
 	guest_put_pair("other", n.other);
 	guest_puts("\n");
 	gaps_print(&n.gaps, guest_option_number("gaps", 0));
