@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -329,6 +330,8 @@ int cli_run(int argc, char **argv)
 		config_done(&c);
 		return status;
 	}
+	/* A large table, hardly touched, must not become a huge page. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	umask(077);
 	if (logfile_open(c.log_file, c.verbosity, &e) < 0 ||
 	    programs_open(&e) < 0 || loop_new(&loop, &e) < 0) {

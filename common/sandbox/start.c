@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/image.h"
 #include "common/sandbox/internal.h"
 
 #define START_POLL_BATCH 256
@@ -56,6 +57,7 @@ static int start_grow_heap(uint64_t heap, struct err *e)
 			       (unsigned long long)heap);
 	/* The compiler may not drop the pair. */
 	__asm__ volatile("" : : "r"(block) : "memory");
+	image_use_small_pages(block, heap);
 	free(block);
 	return 0;
 }
@@ -170,6 +172,9 @@ int sandbox_start(uint64_t heap, struct sandbox_report *ret, struct err *e)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_errno(e, "cannot hide the process's memory");
 	sandbox_note_layer(ret, "not dumpable");
+	/* The broker's choice for itself came with exec; guest memory may. */
+	prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+	image_use_small_pages_for_data();
 	r = start_grow_heap(heap, e);
 	if (r == 0)
 		r = start_check_ids(e);
