@@ -389,7 +389,7 @@ void family_device_ready(struct family *f, struct session *s)
 
 bool family_may_recover(const struct family *f)
 {
-	return f->state == FAMILY_RUNNING && SESSION_TRACKS;
+	return f->state == FAMILY_RUNNING;
 }
 
 int family_upgrade(struct family *f, const char *id, struct err *e)

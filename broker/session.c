@@ -297,11 +297,10 @@ static int session_send_setup(struct session_proc *p, struct err *e)
 	auto_fd fence = pipefd[1];
 
 	session_fill_setup(s, &setup);
-	setup.fence = SESSION_TRACKS;
+	setup.fence = true;
 	for (; n < s->opened.num_fds; n++)
 		fds[n] = s->opened.fds[n];
-	if (SESSION_TRACKS)
-		fds[n++] = fence;
+	fds[n++] = fence;
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SETUP;
 	body.setup = &setup;
 	return child_request(&p->child, &body.base, fds, n, session_on_setup,

@@ -63,8 +63,6 @@ struct session_info {
 struct family;
 
 /* One process of a device. There are two during a replacement. */
-#define SESSION_TRACKS 0
-
 struct session_proc {
 	struct child child;
 	struct session *session;

@@ -85,7 +85,7 @@ static int recover_send_memory(struct session *s, struct err *e)
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_MEM_TABLE;
 	body.set_mem_table = f->memory;
 	r = recover_send(s, &body, f->memfds, f->num_memfds, e);
-	if (r < 0 || !SESSION_TRACKS)
+	if (r < 0)
 		return r;
 	m.num_queues = s->info.num_queues;
 	m.max_queue_size = s->info.max_queue_size;
@@ -477,7 +477,7 @@ int session_send_memory(struct session *s, struct err *e)
 	r = child_request(&s->proc->child, &body.base, f->memfds, f->num_memfds,
 			  recover_on_first, NULL, e);
 	s->replaying = 1;
-	if (r < 0 || !SESSION_TRACKS)
+	if (r < 0)
 		return r;
 	m.num_queues = s->info.num_queues;
 	m.max_queue_size = s->info.max_queue_size;
@@ -509,7 +509,7 @@ void session_heartbeat(struct session *s)
 	Bulkhead__Ping ping = BULKHEAD__PING__INIT;
 	uint64_t now = recover_now_us();
 
-	if (s->state != SESSION_UP || !SESSION_TRACKS)
+	if (s->state != SESSION_UP)
 		return;
 	if (s->ping_sent_us) {
 		if (now - s->ping_sent_us > SESSION_HUNG_MS * 1000ULL)
