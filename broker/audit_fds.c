@@ -246,7 +246,8 @@ static void fds_uring(struct fds *f, int fd)
 	thread = audit_field(a->text, "SqThread");
 	n = files ? strtol(files, NULL, 10) : 0;
 	tid = thread ? strtol(thread, NULL, 10) : -1;
-	audit_that(a, AUDIT_FD_URING_FILES, n <= 1 && tid < 0,
+	audit_that(a, AUDIT_FD_URING_FILES,
+		   n <= (long)a->x->num_backends && tid < 0,
 		   "%ld files, polling thread %ld", n, tid);
 }
 

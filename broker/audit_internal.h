@@ -6,7 +6,7 @@
 
 #include "broker/audit.h"
 
-#define AUDIT_TEXT_MAX	  65536 /* the largest file of /proc that is read */
+#define AUDIT_TEXT_MAX	  (1 << 20) /* the largest file of /proc that is read */
 #define AUDIT_THREADS_MAX 512
 
 struct audit_thread {

@@ -244,15 +244,22 @@ static void task_pid_one(struct audit *a)
 		   text);
 }
 
+/* Linux before 6.14 calls what was executed by descriptor by its number. */
+static bool task_is_program_name(const struct audit *a, const char *name)
+{
+	char program[TASK_NAME_MAX + 1], number[TASK_NAME_MAX + 1];
+
+	snprintf(program, sizeof(program), "bulkhead-%.6s", a->x->role);
+	snprintf(number, sizeof(number), "%d", SANDBOX_NUM_FDS + 1);
+	return !strcmp(name, program) || !strcmp(name, number);
+}
+
 static void task_places(struct audit *a)
 {
 	char text[64];
 
 	task_field(a, "Name", text, sizeof(text));
-	audit_that(a, AUDIT_NAME,
-		   !strncmp(text, "bulkhead-", 9) &&
-			   !strncmp(text + 9, a->x->role, TASK_NAME_MAX - 9),
-		   "%s", text);
+	audit_that(a, AUDIT_NAME, task_is_program_name(a, text), "%s", text);
 	task_field(a, "PPid", text, sizeof(text));
 	audit_that(a, AUDIT_PARENT, atoi(text) == a->x->parent,
 		   "%s instead of %d", text, (int)a->x->parent);
@@ -330,15 +337,13 @@ void audit_status(struct audit *a)
 static bool task_name_declared(const struct audit *a,
 			       const struct audit_thread *t)
 {
-	char program[TASK_NAME_MAX + 1];
 	unsigned int n;
 	char rest;
 
-	snprintf(program, sizeof(program), "bulkhead-%.6s", a->x->role);
 	if (t->kernel)
 		return !strncmp(t->name, "iou-", 4) ||
 		       !strncmp(t->name, "kvm-", 4);
-	if (!strcmp(t->name, program))
+	if (task_is_program_name(a, t->name))
 		return true;
 	if (strcmp(a->x->role, "core"))
 		return false;
