@@ -101,6 +101,7 @@ static void usage(FILE *f)
 		"  --direct           the disk bypasses the page cache\n"
 		"  --rate N           disk requests a second (2000; 0 = all)\n"
 		"  --depth N          disk requests at once (8)\n"
+		"  --audit MODE       as for bulkhead run (enforce)\n"
 		"  --words TEXT       more for the guest's command line\n"
 		"  --corrupt          change a block of the image meanwhile\n"
 		"  --drop N           send each Nth frame not back\n"
@@ -159,16 +160,27 @@ static void parse_mode(struct storm_options *o, const char *text)
 static void parse(struct storm_options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"bin", 1, NULL, 'b'},	    {"guest", 1, NULL, 'g'},
-		{"kills", 1, NULL, 'k'},    {"seed", 1, NULL, 's'},
-		{"devices", 1, NULL, 'd'},  {"mode", 1, NULL, 'm'},
-		{"interval", 1, NULL, 'i'}, {"console", 1, NULL, 'c'},
-		{"packed", 0, NULL, 'p'},   {"direct", 0, NULL, 'D'},
-		{"rate", 1, NULL, 'r'},	    {"depth", 1, NULL, 'q'},
-		{"words", 1, NULL, 'w'},    {"corrupt", 0, NULL, 'C'},
-		{"drop", 1, NULL, 'o'},	    {"json", 0, NULL, 'j'},
-		{"verbose", 0, NULL, 'v'},  {"keep", 0, NULL, 'K'},
-		{"help", 0, NULL, 'h'},	    {0},
+		{"bin", 1, NULL, 'b'},
+		{"guest", 1, NULL, 'g'},
+		{"kills", 1, NULL, 'k'},
+		{"seed", 1, NULL, 's'},
+		{"devices", 1, NULL, 'd'},
+		{"mode", 1, NULL, 'm'},
+		{"interval", 1, NULL, 'i'},
+		{"console", 1, NULL, 'c'},
+		{"packed", 0, NULL, 'p'},
+		{"direct", 0, NULL, 'D'},
+		{"rate", 1, NULL, 'r'},
+		{"depth", 1, NULL, 'q'},
+		{"words", 1, NULL, 'w'},
+		{"audit", 1, NULL, 'a'},
+		{"corrupt", 0, NULL, 'C'},
+		{"drop", 1, NULL, 'o'},
+		{"json", 0, NULL, 'j'},
+		{"verbose", 0, NULL, 'v'},
+		{"keep", 0, NULL, 'K'},
+		{"help", 0, NULL, 'h'},
+		{0},
 	};
 	int c;
 
@@ -212,6 +224,9 @@ static void parse(struct storm_options *o, int argc, char **argv)
 			break;
 		case 'w':
 			o->words = optarg;
+			break;
+		case 'a':
+			o->audit = optarg;
 			break;
 		case 'C':
 			o->corrupt = true;
@@ -432,6 +447,7 @@ int main(int argc, char **argv)
 				  .guest = "tests/guest/load",
 				  .mode = "kill",
 				  .words = "",
+				  .audit = "enforce",
 				  .kills = 50,
 				  .seed = 1,
 				  .interval_ms = 300,

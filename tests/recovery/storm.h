@@ -21,6 +21,7 @@ enum storm_console { CONSOLE_FILE, CONSOLE_SOCKET, CONSOLE_PTY };
 struct storm_options {
 	const char *bin, *guest; /* folder of the programs; the load guest */
 	const char *mode;	 /* kill, stop, segv, mixed, none, upgrade */
+	const char *audit;	 /* enforce, warn, off */
 	const char *words;	 /* more for the guest's command line */
 	unsigned int kills, seed, interval_ms, blk_rate, depth;
 	bool devices[NUM_DEVS];

@@ -183,9 +183,12 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	vm_arg_console(&a, vm);
 	vm_arg(&a, "--debug-console");
 	vm_arg(&a, "file=%s/debug.txt", vm->folder);
+	vm_arg(&a, "--audit=%s", o->audit);
 	vm_arg(&a, "-v");
 	vm_arg(&a, "--cmdline");
-	vm_arg(&a, "time=3600 gaps=1 packed=%d seed=%u blk_rate=%u depth=%u %s",
+	vm_arg(&a,
+	       "com1=0 time=3600 gaps=1 packed=%d seed=%u blk_rate=%u depth=%u "
+	       "%s",
 	       o->packed, o->seed, o->blk_rate, o->depth, o->words);
 	vm->pid = vm_spawn(vm, "log.txt", a.argv);
 	vm_wait_ready(vm);

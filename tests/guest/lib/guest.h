@@ -86,7 +86,8 @@ static inline uint64_t rdtsc(void)
 /** guest_ring0() - Run fn(arg) in ring 0 (slow on software KVM) */
 uint64_t guest_ring0(uint64_t (*fn)(uint64_t arg), uint64_t arg);
 
-/* Output, to the debug console (port 0xe9) and COM1 at once */
+/* Output, to the debug console (port 0xe9) and COM1 at once; com1=0 on the
+ * command line: to the former only */
 void guest_puts(const char *s);
 void guest_put_dec(uint64_t v);
 void guest_put_hex(uint64_t v);
