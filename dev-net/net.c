@@ -116,6 +116,7 @@ static int open_pair(struct net *n, unsigned int index, int *fd, struct err *e)
 
 	p->net = n;
 	p->index = index;
+	p->mark = &n->own.marks[index];
 	p->watch = -1;
 	p->complaints = (struct log_limit)LOG_LIMIT_INIT(5);
 	net_box_init(&p->box);
@@ -212,11 +213,23 @@ static unsigned int net_queue_worker(struct device *dev, uint32_t index)
 
 static int net_set_features(struct device *dev, uint64_t features)
 {
-	struct net *n = dev->priv;
+	return net_ctrl_restore(dev->priv, features);
+}
 
-	return n->backend->offload
-		       ? n->backend->offload(n, net_offload_flags(features))
-		       : 0;
+/* Receive buffers wait for frames: none of them can be what kills us. */
+static bool net_queue_is_room(struct device *dev, uint32_t index)
+{
+	return !net_is_ctrl(dev->priv, index) && index % 2 == 0;
+}
+
+static void net_recovered(struct device *dev)
+{
+	struct net *n = dev->priv;
+	uint64_t len;
+	void *area = device_state_area(dev, &len);
+
+	check(area && len >= sizeof(struct net_state));
+	net_state_share(n, area);
 }
 
 static void net_queue_started(struct device *dev, struct queue *q)
@@ -225,10 +238,13 @@ static void net_queue_started(struct device *dev, struct queue *q)
 
 	if (!p)
 		return;
-	if (q->index % 2)
+	if (q->index % 2) {
 		p->tx = q;
-	else
+		if (!q->recovered)
+			p->mark->now = p->mark->done = NET_NO_CHAIN;
+	} else {
 		p->rx = q;
+	}
 	p->rx_starved = p->tx_blocked = false;
 	net_pair_sync(p);
 }
@@ -291,6 +307,8 @@ const struct device_ops net_device_ops = {
 	.worker_open = net_worker_open,
 	.queue_worker = net_queue_worker,
 	.set_features = net_set_features,
+	.recovered = net_recovered,
+	.queue_is_room = net_queue_is_room,
 	.queue_started = net_queue_started,
 	.queue_kick = net_queue_kick,
 	.queue_stopping = net_queue_stopping,

@@ -25,6 +25,7 @@
 #include "common/base/log.h"
 #include "common/virtio/device.h"
 #include "dev-net/net_req.h"
+#include "dev-net/net_state.h"
 
 #define NET_PAIRS_MAX 16
 #define NET_QUEUE_MAX 1024 /* descriptors */
@@ -65,6 +66,8 @@ struct net_backend {
 	/** settle() - Reach a frame boundary; Return: true reached; optional */
 	bool (*settle)(struct net_pair *p);
 };
+
+#define NET_OFFLOADS_ALL UINT64_MAX
 
 extern const struct net_backend net_tap;
 extern const struct net_backend net_stream;
@@ -116,14 +119,6 @@ struct net_window {
 	uint8_t spill[NET_SPILL];
 };
 
-/* Stream back end only: bytes between frames and the socket. */
-struct net_stream_buf {
-	uint8_t in[2 * NET_SPILL];
-	uint32_t in_from, in_to;
-	uint8_t out[4 + NET_FRAME_MAX];
-	uint32_t out_from, out_to;
-};
-
 struct net_pair {
 	struct net *net;
 	unsigned int index;
@@ -134,6 +129,7 @@ struct net_pair {
 	uint32_t watched; /* epoll events */
 	struct net_box box;
 	struct net_settings now;
+	struct net_tx_mark *mark;
 	bool enabled;	       /* the host delivers here */
 	bool dead;	       /* the peer of the back end is gone */
 	struct queue *rx, *tx; /* NULL while stopped */
@@ -150,12 +146,14 @@ struct net {
 	struct device *dev;
 	const struct net_backend *backend;
 	unsigned int num_pairs;
-	struct net_stream_buf stream; /* pair 0's */
+	struct net_state own;	 /* while nobody keeps any for us */
+	struct net_state *state; /* NULL: own */
 	struct net_pair pairs[NET_PAIRS_MAX];
 	uint8_t mac[NET_MAC_LEN]; /* as configured */
 	/* See the top of this file. */
 	struct net_filter want_filter;
 	unsigned int want_pairs;
+	uint64_t want_offloads; /* NET_OFFLOADS_ALL: as negotiated */
 	uint8_t ctrl_buf[NET_CTRL_MAX];
 	struct iovec ctrl_iov[QUEUE_IOV_MAX];
 	int settled_fd;	   /* owned; eventfd: a pair has settled */
@@ -182,6 +180,18 @@ void net_tx_run(struct net_pair *p);
 bool net_is_ctrl(const struct net *n, uint32_t queue_index);
 void net_ctrl_run(struct net *n, struct queue *q);
 void net_ctrl_reset(struct net *n);
+/** net_ctrl_restore() - Features are known: decide as the driver did */
+int net_ctrl_restore(struct net *n, uint64_t features);
+
+/* net_state.c */
+struct net_state *net_state_of(struct net *n);
+/** net_state_share() - Control thread, no queue is started: take over what a
+ * predecessor left in @s, hostile, or begin there */
+void net_state_share(struct net *n, struct net_state *s);
+/** net_state_save() - What the driver decided, in one store */
+void net_state_save(struct net *n);
+/** net_state_restore() - The last thing saved; Return: false nothing was */
+bool net_state_restore(struct net *n);
 
 /* net_iov.c */
 uint64_t net_iov_len(const struct iovec *iov, unsigned int num);

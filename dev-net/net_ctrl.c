@@ -34,17 +34,40 @@ void net_ctrl_reset(struct net *n)
 {
 	net_filter_init(&n->want_filter, n->mac);
 	n->want_pairs = 1;
+	n->want_offloads = NET_OFFLOADS_ALL;
+	net_state_save(n);
 	publish(n);
+}
+
+int net_ctrl_restore(struct net *n, uint64_t features)
+{
+	uint64_t offloads = features;
+
+	if (net_state_restore(n))
+		publish(n);
+	if (n->want_offloads != NET_OFFLOADS_ALL)
+		offloads &= n->want_offloads;
+	return n->backend->offload
+		       ? n->backend->offload(n, net_offload_flags(offloads))
+		       : 0;
+}
+
+static int apply_offloads(struct net *n, uint64_t offloads)
+{
+	int rc = -EINVAL;
+
+	if (n->backend->offload)
+		rc = n->backend->offload(n, net_offload_flags(offloads));
+	if (!rc)
+		n->want_offloads = offloads;
+	return rc;
 }
 
 static int apply(struct net *n, const struct net_ctrl *c)
 {
 	switch (c->kind) {
 	case NET_CTRL_OFFLOADS:
-		return n->backend->offload
-			       ? n->backend->offload(
-					 n, net_offload_flags(c->value))
-			       : -EINVAL;
+		return apply_offloads(n, c->value);
 	case NET_CTRL_PAIRS:
 		n->want_pairs = (unsigned int)c->value;
 		publish(n);
@@ -68,7 +91,11 @@ static uint8_t run_command(struct net *n, const struct chain *c)
 	if (net_ctrl_parse(n->ctrl_buf, c->len_out, n->dev->acked,
 			   (uint16_t)n->num_pairs, &n->want_filter, &cmd))
 		return NET_CTRL_ERR;
-	return apply(n, &cmd) ? NET_CTRL_ERR : NET_CTRL_OK;
+	if (apply(n, &cmd))
+		return NET_CTRL_ERR;
+	/* Before the driver learns of it: it stays decided. */
+	net_state_save(n);
+	return NET_CTRL_OK;
 }
 
 void net_ctrl_run(struct net *n, struct queue *q)

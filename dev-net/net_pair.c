@@ -38,16 +38,13 @@ static void settle(struct net_pair *p)
 		log_debug("net: settled, and nobody to tell");
 }
 
-/* @sys net read: empty the wake-up counter */
+/* The counter is never read: each write is one edge. */
 static void woken(struct worker *w, uint32_t events, void *arg)
 {
 	struct net_pair *p = arg;
-	uint64_t count;
 
 	(void)w;
 	(void)events;
-	if (read(p->wake_fd, &count, sizeof(count)) < 0)
-		return;
 	net_pair_sync(p);
 	net_rx_run(p);
 	net_tx_run(p);
@@ -60,7 +57,7 @@ int net_pair_open(struct net_pair *p, struct worker *w, struct err *e)
 
 	p->worker = w;
 	p->watch = -1;
-	rc = worker_watch(w, p->wake_fd, EPOLLIN, woken, p);
+	rc = worker_watch(w, p->wake_fd, EPOLLIN | EPOLLET, woken, p);
 	if (rc < 0)
 		return err_set(e, rc, "net: can't watch the wake-up of pair %u",
 			       p->index);
@@ -117,7 +114,8 @@ void net_pair_wait_events(struct net_pair *p)
 	if (p->dead || !p->enabled)
 		return;
 	if (settling) {
-		want = p->net->stream.out_to ? EPOLLIN | EPOLLOUT : EPOLLIN;
+		want = net_state_of(p->net)->stream.out_to ? EPOLLIN | EPOLLOUT
+							   : EPOLLIN;
 	} else {
 		if (p->rx && !p->rx_starved)
 			want |= EPOLLIN;

@@ -77,10 +77,18 @@ static enum tx_step transmit_one(struct net_pair *p)
 	 * said to a predecessor of this process. */
 	if (!p->enabled)
 		net_pair_enable(p, true);
+	/* A predecessor may have sent it and died before it could say so. */
+	if (c.redone && p->mark->done != NET_NO_CHAIN &&
+	    c.counter <= p->mark->done) {
+		queue_push(p->tx, &c, 0);
+		return TX_MORE;
+	}
+	p->mark->now = c.counter;
 	if (!send_chain(p, &c)) {
 		queue_unpop(p->tx, &c);
 		return TX_BLOCKED;
 	}
+	p->mark->done = c.counter;
 	queue_push(p->tx, &c, 0);
 	return TX_MORE;
 }

@@ -81,7 +81,8 @@ static void loop_on_event(evutil_socket_t fd, short what, void *arg)
 static short loop_to_event(unsigned int events)
 {
 	return (short)(EV_PERSIST | (events & LOOP_READ ? EV_READ : 0) |
-		       (events & LOOP_WRITE ? EV_WRITE : 0));
+		       (events & LOOP_WRITE ? EV_WRITE : 0) |
+		       (events & LOOP_EDGE ? EV_ET : 0));
 }
 
 static struct loop_watch *loop_watch_new(struct loop *loop, int fd, short what,

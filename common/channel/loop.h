@@ -19,6 +19,8 @@ struct loop_watch;
 
 #define LOOP_READ  1u
 #define LOOP_WRITE 2u
+/* Only when it becomes ready once more, as an eventfd by each write. */
+#define LOOP_EDGE 4u
 
 typedef void (*loop_fd_cb)(int fd, unsigned int events, void *arg);
 typedef void (*loop_timer_cb)(void *arg);

@@ -187,18 +187,15 @@ static void device_queue_stopped(struct device *dev, unsigned int index)
 }
 
 /*
- * A worker is done with something, or a device has an event.
- *
- * @sys device read: empty the eventfd that woke the control thread
+ * A worker is done with something, or a device has an event. The counter is
+ * never read: each write is one edge.
  */
 static void device_on_wake(int fd, unsigned int events, void *arg)
 {
 	struct device *dev = arg;
-	eventfd_t count;
 
+	(void)fd;
 	(void)events;
-	if (eventfd_read(fd, &count) < 0)
-		errno = 0;
 	for (unsigned int i = 0; i < dev->num_queues; i++) {
 		struct queue_link *l = &dev->rt->links[i];
 
@@ -350,8 +347,8 @@ int device_init(struct device *dev, struct device_runtime *rt,
 	rt->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (rt->wake_fd < 0)
 		return err_errno(e, "making an eventfd");
-	return loop_add_fd(rt->loop, rt->wake_fd, LOOP_READ, device_on_wake,
-			   dev, NULL, e);
+	return loop_add_fd(rt->loop, rt->wake_fd, LOOP_READ | LOOP_EDGE,
+			   device_on_wake, dev, NULL, e);
 }
 
 void device_done(struct device *dev)

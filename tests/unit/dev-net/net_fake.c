@@ -135,6 +135,7 @@ struct net *fake_net(const struct net_backend *b, int fd, uint64_t features,
 	net.settled_fd = eventfd(0, EFD_NONBLOCK);
 	memcpy(net.mac, "\2\0\0\0\0\1", NET_MAC_LEN);
 	p->net = &net;
+	p->mark = &net.own.marks[0];
 	p->fd = fd;
 	p->watch = -1;
 	p->wake_fd = eventfd(0, EFD_NONBLOCK);
