@@ -30,7 +30,7 @@
 #define PROBE_ALARM_S 2 /* an attempt that sleeps was let through */
 #define PROBE_NUMBERS 1024
 #define PROBE_X32     0x40000000L
-#define PROBE_FAR     3 /* sweeps beyond the tables: base << 0, 8, 16 */
+#define PROBE_BEYOND  (1L << 20) /* of every kernel's table */
 
 #define PROFILE(name)                                                          \
 	SECCOMP_PROFILE(name);                                                 \
