@@ -17,6 +17,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/endian.h"
+#include "common/base/inflight_layout.h"
 #include "common/base/log.h"
 
 #define PEER_PAGE 4096
@@ -123,15 +124,22 @@ static void peer_make_memory(struct peer *p, uint64_t size)
 
 void peer_spawn(struct peer *p, const char *role, uint64_t mem_size)
 {
+	memset(p, 0, sizeof(*p));
+	p->inflight_fd = p->fence_fd = -1;
+	snprintf(p->role, sizeof(p->role), "%s", role);
+	signal(SIGPIPE, SIG_IGN);
+	peer_make_memory(p, mem_size);
+	peer_respawn(p);
+}
+
+void peer_respawn(struct peer *p)
+{
+	const char *role = p->role;
 	struct sandbox_spawn_args args = {.cgroup_fd = -1,
 					  .die_with_parent = true};
 	struct err e = {0};
 	int pair[2], log[2];
 
-	memset(p, 0, sizeof(*p));
-	snprintf(p->role, sizeof(p->role), "%s", role);
-	signal(SIGPIPE, SIG_IGN);
-	peer_make_memory(p, mem_size);
 	if (channel_pair(pair, &e) < 0)
 		peer_fail(NULL, "%s", e.text);
 	if (pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -302,6 +310,25 @@ static void peer_take_report(struct peer *p, const Bulkhead__SandboxReport *s)
 				      "(%s) ", s->downgrades[i]);
 }
 
+static const Bulkhead__DeviceBody *peer_setup_fence(struct peer *p,
+						    Bulkhead__DeviceBody *body,
+						    const int *fds,
+						    unsigned int num_fds)
+{
+	const Bulkhead__DeviceBody *r;
+	int all[CHANNEL_FDS_MAX], fence[2];
+
+	if (num_fds >= CHANNEL_FDS_MAX || pipe2(fence, O_CLOEXEC) < 0)
+		peer_fail(p, "fence: %m");
+	memcpy(all, fds, num_fds * sizeof(fds[0]));
+	all[num_fds] = fence[1];
+	fd_close(p->fence_fd);
+	p->fence_fd = fence[0];
+	r = peer_must(p, body, all, num_fds + 1, "DeviceSetup");
+	fd_close(fence[1]);
+	return r;
+}
+
 void peer_setup(struct peer *p, Bulkhead__DeviceSetup *setup, const int *fds,
 		unsigned int num_fds)
 {
@@ -312,7 +339,10 @@ void peer_setup(struct peer *p, Bulkhead__DeviceSetup *setup, const int *fds,
 	bulkhead__device_body__init(&body);
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SETUP;
 	body.setup = setup;
-	r = peer_must(p, &body, fds, num_fds, "DeviceSetup");
+	if (setup->fence)
+		r = peer_setup_fence(p, &body, fds, num_fds);
+	else
+		r = peer_must(p, &body, fds, num_fds, "DeviceSetup");
 	peer_check(p, r && r->kind_case == BULKHEAD__DEVICE_BODY__KIND_INFO);
 	info = r->info;
 	p->features = info->features;
@@ -361,6 +391,114 @@ void peer_negotiate(struct peer *p, uint64_t features)
 	body.set_features = &m;
 	peer_must(p, &body, NULL, 0, "SetFeatures");
 	p->acked = features;
+}
+
+static void peer_make_inflight(struct peer *p)
+{
+	p->stride = inflight_stride(p->max_queue_size);
+	p->inflight_len = inflight_total(p->num_queues, p->max_queue_size);
+	p->inflight_fd =
+		memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (p->inflight_fd < 0 ||
+	    ftruncate(p->inflight_fd, (off_t)p->inflight_len) < 0 ||
+	    fcntl(p->inflight_fd, F_ADD_SEALS,
+		  F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		peer_fail(p, "in-flight memory: %m");
+	p->inflight =
+		mmap(NULL, (size_t)p->inflight_len, PROT_READ | PROT_WRITE,
+		     MAP_SHARED, p->inflight_fd, 0);
+	if (p->inflight == MAP_FAILED)
+		peer_fail(p, "in-flight memory: %m");
+}
+
+void peer_inflight(struct peer *p)
+{
+	Bulkhead__SetInflight m;
+	Bulkhead__DeviceBody body;
+
+	if (p->inflight_fd < 0)
+		peer_make_inflight(p);
+	bulkhead__set_inflight__init(&m);
+	m.num_queues = p->num_queues;
+	m.max_queue_size = p->max_queue_size;
+	m.stride = p->stride;
+	bulkhead__device_body__init(&body);
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_INFLIGHT;
+	body.set_inflight = &m;
+	peer_must(p, &body, &p->inflight_fd, 1, "SetInflight");
+}
+
+void peer_recover(struct peer *p, const uint64_t *poison, size_t num,
+		  bool careful)
+{
+	uint64_t copy[64];
+	Bulkhead__Recover m;
+	Bulkhead__DeviceBody body;
+
+	peer_check(p, num <= 64);
+	for (size_t i = 0; i < num; i++)
+		copy[i] = poison[i];
+	bulkhead__recover__init(&m);
+	m.poison = copy;
+	m.n_poison = num;
+	m.careful = careful;
+	bulkhead__device_body__init(&body);
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_RECOVER;
+	body.recover = &m;
+	peer_must(p, &body, NULL, 0, "Recover");
+}
+
+bool peer_ping(struct peer *p, int ms)
+{
+	int64_t deadline = peer_now_ms() + ms;
+	const Bulkhead__DeviceMessage *m;
+	Bulkhead__Ping ping;
+	Bulkhead__DeviceBody body;
+	uint32_t seq;
+
+	bulkhead__ping__init(&ping);
+	bulkhead__device_body__init(&body);
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_PING;
+	body.ping = &ping;
+	peer_send(p, 0, NULL, &body, NULL, 0);
+	seq = p->seq;
+	while ((m = peer_next(p, deadline)) != NULL) {
+		if (!m->answers) {
+			peer_event(p, m);
+			continue;
+		}
+		peer_check(p, m->answers == seq && !m->status->code);
+		return true;
+	}
+	return false;
+}
+
+void peer_kill(struct peer *p)
+{
+	int64_t deadline = peer_now_ms() + PEER_TIMEOUT_MS;
+	siginfo_t si = {0};
+
+	kill(p->child.pid, SIGKILL);
+	if (!peer_poll(p->child.pidfd, deadline) ||
+	    waitid(P_PID, (id_t)p->child.pid, &si, WEXITED) < 0)
+		peer_fail(p, "it does not die");
+	/* By its own fault, before we came: that is no test of ours. */
+	if (si.si_code != CLD_KILLED || si.si_status != SIGKILL)
+		peer_fail(p, "it had ended already: code %d status %d",
+			  si.si_code, si.si_status);
+	channel_free(p->ch);
+	p->ch = NULL;
+	p->child.pid = 0;
+	fd_close(p->child.pidfd);
+	peer_print_log(p);
+	fd_close(p->log_fd);
+}
+
+bool peer_fence_wait(struct peer *p, int ms)
+{
+	struct pollfd pfd = {.fd = p->fence_fd};
+
+	return poll(&pfd, 1, ms) == 1 && pfd.revents & POLLHUP;
 }
 
 void peer_queue_restart(struct peer *p, struct peer_queue *q, uint32_t base)
@@ -523,5 +661,9 @@ int peer_end(struct peer *p)
 	fd_close(p->log_fd);
 	munmap(p->mem.hva, (size_t)p->mem.size);
 	fd_close(p->mem_fd);
+	if (p->inflight)
+		munmap(p->inflight, (size_t)p->inflight_len);
+	fd_close(p->inflight_fd);
+	fd_close(p->fence_fd);
 	return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
 }

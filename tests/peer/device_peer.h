@@ -57,6 +57,11 @@ struct peer {
 	char report[1024]; /* the sandbox's layers and downgrades */
 	/* What the driver accepted. */
 	uint64_t acked;
+	/* Recovery: what the broker keeps for a successor. */
+	int inflight_fd; /* -1 = none */
+	uint8_t *inflight;
+	uint64_t inflight_len, stride;
+	int fence_fd; /* read end, -1 = none */
 	/* Events that came. */
 	unsigned int num_config_changed, num_needs_reset, num_backend_closed;
 	char reason[256]; /* of the last NeedsReset or BackendClosed */
@@ -75,6 +80,27 @@ void peer_setup(struct peer *p, Bulkhead__DeviceSetup *setup, const int *fds,
 		unsigned int num_fds);
 /** peer_negotiate() - SetMemTable and SetFeatures */
 void peer_negotiate(struct peer *p, uint64_t features);
+
+/** peer_inflight() - SetInflight, of a memfd that is made at first; after
+ * peer_setup() */
+void peer_inflight(struct peer *p);
+/** peer_recover() - Recover, after peer_inflight() */
+void peer_recover(struct peer *p, const uint64_t *poison, size_t num,
+		  bool careful);
+/** peer_ping() - Return: false when no answer comes within @ms */
+bool peer_ping(struct peer *p, int ms);
+/**
+ * peer_kill() - SIGKILL, and wait for its end
+ *
+ * Guest memory, queues and the in-flight memory stay; go on with
+ * peer_respawn(), peer_hello(), peer_setup(), peer_inflight(),
+ * peer_negotiate(), peer_queue_restart() of each queue.
+ */
+void peer_kill(struct peer *p);
+void peer_respawn(struct peer *p);
+/** peer_fence_wait() - Return: false if the dead device's I/O is not over
+ * after @ms */
+bool peer_fence_wait(struct peer *p, int ms);
 
 /** peer_queue_start() - A fresh ring of @size */
 void peer_queue_start(struct peer *p, struct peer_queue *q, uint32_t index,

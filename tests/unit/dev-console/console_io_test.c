@@ -50,8 +50,8 @@ Test(console_io, refuses_the_wrong_direction)
 Test(console_io, discards_output_that_nobody_can_get)
 {
 	cr_assert_eq(console_io_open(&io, &setup, NULL, 0, &e), 0);
-	console_io_put(&io, block, 100);
-	cr_assert_eq(io.ring.len, 0);
+	console_io_put(&io, 0, 0, block, 100);
+	cr_assert_eq(console_state_len(io.state), 0);
 	cr_assert_eq(console_io_write(&io, false), 0);
 	console_io_close(&io);
 }
@@ -64,9 +64,9 @@ Test(console_io, writes_to_a_blocking_pipe_only_when_it_is_ready)
 	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
 	open_output(fds[1]);
 	cr_assert(io.out_blocks);
-	console_io_put(&io, block, 600);
+	console_io_put(&io, 0, 0, block, 600);
 	cr_assert_eq(console_io_write(&io, false), 1);
-	cr_assert_eq(io.ring.len, 600, "nothing was written");
+	cr_assert_eq(console_state_len(io.state), 600, "nothing was written");
 	cr_assert_eq(console_io_write(&io, true), 1);
 	cr_assert_eq(console_io_write(&io, true), 1);
 	cr_assert_eq(console_io_write(&io, true), 0);
@@ -84,7 +84,7 @@ Test(console_io, keeps_what_a_full_pipe_does_not_take)
 
 	cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
 	open_output(fds[1]);
-	console_io_put(&io, block, sizeof(block));
+	console_io_put(&io, 0, 0, block, sizeof(block));
 	while (console_io_write(&io, false) == 1) {
 		ssize_t n = read(fds[0], back + done, sizeof(back) - done);
 
@@ -98,7 +98,7 @@ Test(console_io, keeps_what_a_full_pipe_does_not_take)
 		done += (size_t)n;
 	}
 	cr_assert_eq(memcmp(back, block, sizeof(block)), 0);
-	cr_assert_eq(io.ring.dropped, 0);
+	cr_assert_eq(io.state->dropped, 0);
 	console_io_close(&io);
 	close(fds[0]);
 }
@@ -111,12 +111,12 @@ Test(console_io, tells_when_the_reader_is_gone)
 	cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
 	open_output(fds[1]);
 	close(fds[0]);
-	console_io_put(&io, block, 10);
+	console_io_put(&io, 0, 0, block, 10);
 	cr_assert_eq(console_io_write(&io, false), -EPIPE);
 	console_io_close_output(&io);
-	bytering_drop(&io.ring);
-	console_io_put(&io, block, 10);
-	cr_assert_eq(io.ring.len, 0, "no more is kept");
+	console_state_drop(io.state);
+	console_io_put(&io, 0, 0, block, 10);
+	cr_assert_eq(console_state_len(io.state), 0, "no more is kept");
 	console_io_close(&io);
 }
 
@@ -127,9 +127,9 @@ Test(console_io, keeps_the_newest_for_the_next_client)
 
 	setup.waits_for_client = true;
 	cr_assert_eq(console_io_open(&io, &setup, NULL, 0, &e), 0);
-	console_io_put(&io, block, sizeof(block));
-	console_io_put(&io, (const uint8_t *)"newest", 6);
-	cr_assert_eq(io.ring.dropped, 6);
+	console_io_put(&io, 0, 0, block, sizeof(block));
+	console_io_put(&io, 0, 0, (const uint8_t *)"newest", 6);
+	cr_assert_eq(io.state->dropped, 6);
 	cr_assert_eq(socketpair(AF_UNIX,
 				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 				pair),
@@ -141,7 +141,7 @@ Test(console_io, keeps_the_newest_for_the_next_client)
 	cr_assert_eq(memcmp(back, block + 6, 4), 0, "the oldest gave way");
 	console_io_detach(&io);
 	cr_assert(io.in == -1 && io.out == -1);
-	console_io_put(&io, block, 1);
+	console_io_put(&io, 0, 0, block, 1);
 	cr_assert_eq(console_io_write(&io, false), 0, "waits");
 	console_io_close(&io);
 	close(pair[1]);
@@ -149,17 +149,23 @@ Test(console_io, keeps_the_newest_for_the_next_client)
 
 Test(console_io, tells_the_end_of_the_input)
 {
-	char buf[8];
+	uint8_t buf[8];
 	int fds[2], in;
 
 	cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
 	setup.has_input = true;
 	in = fds[0];
 	cr_assert_eq(console_io_open(&io, &setup, &in, 1, &e), 0);
-	cr_assert_eq(console_io_read(&io, buf, 8), -EAGAIN);
+	cr_assert_eq(console_io_read(&io, 8), -EAGAIN);
 	cr_assert_eq(write(fds[1], "abc", 3), 3);
-	cr_assert_eq(console_io_read(&io, buf, 8), 3);
+	cr_assert_eq(console_io_read(&io, 8), 3);
+	cr_assert_eq(console_state_deliver(io.state, 1, buf, 2), 2);
+	console_state_delivered(io.state);
+	cr_assert_eq(console_state_pending(io.state), 1);
+	cr_assert_eq(console_state_deliver(io.state, 2, buf + 2, 6), 1);
+	console_state_delivered(io.state);
+	cr_assert_eq(memcmp(buf, "abc", 3), 0);
 	close(fds[1]);
-	cr_assert_eq(console_io_read(&io, buf, 8), 0);
+	cr_assert_eq(console_io_read(&io, 8), 0);
 	console_io_close(&io);
 }
