@@ -94,7 +94,9 @@ audit_vset(struct audit *a, enum audit_check check, enum audit_state state,
 {
 	struct audit_result *r = a->r;
 
-	if (r->done[check] && r->state[check] == AUDIT_FAIL)
+	/* A better one of another thread or descriptor does not mend it. */
+	if (r->done[check] &&
+	    (r->state[check] == AUDIT_FAIL || state < r->state[check]))
 		return;
 	r->done[check] = true;
 	r->state[check] = state;

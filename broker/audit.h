@@ -73,6 +73,7 @@ struct audit_expect {
 	uid_t uid;
 	gid_t gid;
 	bool privileged; /* its broker gave it an id of its own */
+	bool upgraded;	 /* by a program installed after the broker started */
 	struct audit_file program;
 	struct audit_file backends[AUDIT_FILES_MAX];
 	unsigned int num_backends;

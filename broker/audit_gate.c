@@ -11,16 +11,20 @@
 #include <unistd.h>
 
 #include "broker/family.h"
+#include "broker/programs.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
+
+/* The core, and of each device two during a replacement. */
+#define GATE_SEEN_MAX (2 * FAMILY_DEVICES_MAX + 1)
 
 /* The namespaces of the processes that passed, to compare later ones with. */
 struct audit_gate {
 	struct {
 		pid_t pid;
 		struct audit_ns ns;
-	} seen[FAMILY_DEVICES_MAX + 1];
+	} seen[GATE_SEEN_MAX];
 	unsigned int num_seen;
 	uint64_t spent_ns;
 };
@@ -54,6 +58,8 @@ static void expect_child(struct audit_expect *x, const struct child *c)
 	x->program = (struct audit_file){.dev = c->program_dev,
 					 .ino = c->program_ino,
 					 .size = c->program_size};
+	x->upgraded =
+		!programs_is_original(c->role, c->program_dev, c->program_ino);
 	x->told[0] = c->outer;
 	x->told[1] = c->inner;
 }
@@ -170,32 +176,48 @@ static void gate_log(const struct audit_expect *x, const struct audit_result *r,
 	}
 }
 
-/* Namespaces of @pid; of one that came in its place, too. */
-static void gate_remember(struct audit_gate *g, pid_t pid,
-			  const struct audit_ns *ns)
+static bool gate_is_ours(const struct family *f, pid_t pid)
 {
-	unsigned int at = g->num_seen;
+	if (f->core.pid == pid)
+		return true;
+	for (unsigned int i = 0; i < f->num_devices; i++) {
+		const struct session *s = &f->devices[i];
 
-	if (at == ARRAY_SIZE(g->seen)) {
-		memmove(&g->seen[0], &g->seen[1],
-			(at - 1) * sizeof(g->seen[0]));
-		at--;
-	} else {
-		g->num_seen++;
+		if ((s->proc && s->proc->child.pid == pid) ||
+		    (s->next && s->next->child.pid == pid))
+			return true;
 	}
-	g->seen[at].pid = pid;
-	g->seen[at].ns = *ns;
+	return false;
 }
 
-static unsigned int gate_others(const struct audit_gate *g, pid_t pid,
-				struct audit_ns *ret)
+/* Processes that are gone: the kernel gives the numbers of their namespaces to
+ * new ones. And @pid, of which there is news. */
+static void gate_forget(const struct family *f, struct audit_gate *g, pid_t pid)
 {
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < g->num_seen; i++)
-		if (g->seen[i].pid != pid)
-			ret[n++] = g->seen[i].ns;
-	return n;
+		if (g->seen[i].pid != pid && gate_is_ours(f, g->seen[i].pid))
+			g->seen[n++] = g->seen[i];
+	g->num_seen = n;
+}
+
+static void gate_remember(struct audit_gate *g, pid_t pid,
+			  const struct audit_ns *ns)
+{
+	if (g->num_seen == ARRAY_SIZE(g->seen))
+		return;
+	g->seen[g->num_seen].pid = pid;
+	g->seen[g->num_seen].ns = *ns;
+	g->num_seen++;
+}
+
+static unsigned int gate_others(const struct audit_gate *g,
+				struct audit_ns *ret)
+{
+	for (unsigned int i = 0; i < g->num_seen; i++)
+		ret[i] = g->seen[i].ns;
+	return g->num_seen;
 }
 
 static int gate_run(struct family *f, const struct audit_expect *x,
@@ -203,15 +225,15 @@ static int gate_run(struct family *f, const struct audit_expect *x,
 {
 	bool enforce = f->cfg->audit == CONFIG_AUDIT_ENFORCE;
 	auto_free struct audit_result *r = malloc(sizeof(*r));
-	struct audit_ns others[FAMILY_DEVICES_MAX + 1];
+	struct audit_ns others[GATE_SEEN_MAX];
 	int result;
 
 	if (!f->audit)
 		f->audit = calloc(1, sizeof(*f->audit));
 	if (!r || !f->audit)
 		return err_set(e, -ENOMEM, "no memory for an audit");
-	result = audit_process(x, others, gate_others(f->audit, x->pid, others),
-			       r, e);
+	gate_forget(f, f->audit, x->pid);
+	result = audit_process(x, others, gate_others(f->audit, others), r, e);
 	if (result < 0)
 		return result;
 	f->audit->spent_ns += r->duration_ns;

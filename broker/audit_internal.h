@@ -29,7 +29,8 @@ struct audit {
 	unsigned int num_threads;
 };
 
-/** audit_set() - The result of a check; a FAIL stays one. @fmt NULL = "" */
+/** audit_set() - The result of a check; it only ever gets worse. @fmt NULL =
+ *  "" */
 void audit_set(struct audit *a, enum audit_check check, enum audit_state state,
 	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 

@@ -78,6 +78,7 @@ static void plan_process(struct plan *plan, struct plan_process *p)
 	m->uid = x->uid;
 	m->gid = x->gid;
 	m->privileged = x->privileged;
+	m->upgraded = x->upgraded;
 	plan_file(&p->program, &x->program);
 	m->program = &p->program;
 	for (unsigned int i = 0; i < x->num_backends; i++) {
@@ -195,6 +196,7 @@ int audit_plan_expect(const Bulkhead__AuditPlan *plan, size_t i, pid_t broker,
 	ret->uid = m->uid;
 	ret->gid = m->gid;
 	ret->privileged = m->privileged;
+	ret->upgraded = m->upgraded;
 	plan_take_file(&ret->program, m->program);
 	for (size_t k = 0; k < m->n_backends; k++)
 		plan_take_file(&ret->backends[k], m->backends[k]);

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -15,9 +16,14 @@ static struct {
 	const char *role;
 	int fd;	       /* what children are started from */
 	int candidate; /* of an upgrade; -1 = none */
+	struct stat original;
 } programs[] = {
-	{"core", -1, -1}, {"loader", -1, -1},  {"blk", -1, -1},
-	{"net", -1, -1},  {"console", -1, -1}, {"rng", -1, -1},
+	{.role = "core", .fd = -1, .candidate = -1},
+	{.role = "loader", .fd = -1, .candidate = -1},
+	{.role = "blk", .fd = -1, .candidate = -1},
+	{.role = "net", .fd = -1, .candidate = -1},
+	{.role = "console", .fd = -1, .candidate = -1},
+	{.role = "rng", .fd = -1, .candidate = -1},
 };
 
 static char programs_dir[PATH_MAX];
@@ -67,6 +73,9 @@ int programs_open(struct err *e)
 		programs[i].fd = programs_open_one(programs[i].role);
 		if (programs[i].fd < 0)
 			return programs_missing(programs[i].role, e);
+		if (fstat(programs[i].fd, &programs[i].original) < 0)
+			return err_errno(e, "cannot examine bulkhead-%s",
+					 programs[i].role);
 	}
 	programs_null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (programs_null < 0)
@@ -114,6 +123,15 @@ int programs_fd(const char *role, bool candidate)
 				       ? programs[i].candidate
 				       : programs[i].fd;
 	return -1;
+}
+
+bool programs_is_original(const char *role, uint64_t dev, uint64_t ino)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		if (!strcmp(programs[i].role, role))
+			return programs[i].original.st_dev == dev &&
+			       programs[i].original.st_ino == ino;
+	return false;
 }
 
 int programs_open_probe(struct err *e)

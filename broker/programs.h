@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/err.h"
 
@@ -28,6 +29,9 @@ int programs_fd(const char *role, bool candidate);
 /** programs_open_probe() - bulkhead-probe-role, which no VM needs; after
  *  programs_open(); Return: a descriptor, the caller's, or -errno */
 int programs_open_probe(struct err *e);
+
+/** programs_is_original() - Is that the file which was opened first? */
+bool programs_is_original(const char *role, uint64_t dev, uint64_t ino);
 
 /** programs_null_fd() - /dev/null, for every child's descriptors 0 and 1 */
 int programs_null_fd(void);

@@ -99,8 +99,10 @@ static void print_filter(const struct sock_filter *f, size_t len,
 	printf("/* Generated from %s.syscalls. */\n"
 	       "#include \"common/sandbox/seccomp.h\"\n\n"
 	       "SECCOMP_PROFILE(%s);\n"
-	       "static const struct sock_filter filter[] = {\n",
-	       name, name);
+	       "/* Where an audit finds it in the program's file. */\n"
+	       "static const struct sock_filter filter[]\n"
+	       "\t__attribute__((used, section(\"bulkhead_filter_%s\"))) = {\n",
+	       name, name, name);
 	for (size_t i = 0; i < len; i++)
 		printf("\t{0x%04x, %u, %u, 0x%08x},\n", f[i].code, f[i].jt,
 		       f[i].jf, f[i].k);
