@@ -286,7 +286,7 @@ static void family_end_processes(struct family *f)
 	f->entry = NULL;
 	f->serial_has_client = false;
 	for (unsigned int i = 0; i < f->num_devices; i++)
-		f->devices[i].has_client = false;
+		session_client_close(&f->devices[i]);
 }
 
 void family_finish(struct family *f)

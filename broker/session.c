@@ -40,7 +40,7 @@ void session_init(struct session *s, struct family *f, uint32_t index,
 	s->id = id;
 	opened_init(&s->opened);
 	s->inflight.fd = -1;
-	s->fence_fd = -1;
+	s->fence_fd = s->client_fd = -1;
 	for (unsigned int i = 0; i < SESSION_QUEUES_MAX; i++) {
 		s->record.queues[i].kick_fd = -1;
 		s->record.queues[i].call_fd = -1;
@@ -87,51 +87,10 @@ void session_stop(struct session *s)
 void session_close(struct session *s)
 {
 	session_stop(s);
+	session_client_close(s);
 	loop_watch_free(s->w_listen);
 	s->w_listen = NULL;
 	opened_close(&s->opened);
-}
-
-static void session_on_attached(struct child *c, const struct envelope *env,
-				int *fds, void *arg)
-{
-	struct session *s = session_of(c);
-
-	(void)fds;
-	(void)arg;
-	if (env->status->code) {
-		log_warn("%s: the device refused a client: %s", s->id,
-			 env->status->text);
-		s->has_client = false;
-	}
-}
-
-/* A client of a console socket. One at a time; another is sent away. */
-static void session_on_client(int fd, unsigned int events, void *arg)
-{
-	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
-	Bulkhead__Attach attach = BULKHEAD__ATTACH__INIT;
-	struct session *s = arg;
-	auto_fd client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct err e = {0};
-
-	(void)events;
-	if (client < 0)
-		return;
-	if (s->has_client) {
-		log_warn("%s: second client of %s sent away", s->id,
-			 s->opened.unlink_path);
-		return;
-	}
-	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_ATTACH;
-	body.attach = &attach;
-	if (!s->proc)
-		log_warn("%s: the device is being replaced; try again", s->id);
-	else if (child_request(&s->proc->child, &body.base, &client, 1,
-			       session_on_attached, NULL, &e) < 0)
-		log_warn("%s: %s", s->id, e.text);
-	else
-		s->has_client = true;
 }
 
 static int session_take_info(struct session_proc *p,
@@ -209,7 +168,7 @@ static int session_on_message(struct child *c, const struct envelope *env,
 	case BULKHEAD__DEVICE_BODY__KIND_BACKEND_CLOSED:
 		log_info("%s: back end closed: %s", s->id,
 			 body->backend_closed->reason);
-		s->has_client = false;
+		session_client_close(s);
 		r = 0;
 		break;
 	default:
@@ -336,9 +295,8 @@ int session_start(struct session *s, struct err *e)
 {
 	int r = session_proc_start(s, &s->proc, e);
 
-	if (r == 0 && s->opened.listen_fd >= 0 && !s->w_listen)
-		r = loop_add_fd(s->family->loop, s->opened.listen_fd, LOOP_READ,
-				session_on_client, s, &s->w_listen, e);
+	if (r == 0)
+		r = session_client_listen(s, e);
 	return r;
 }
 

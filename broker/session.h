@@ -87,7 +87,7 @@ struct session {
 	bool no_packed; /* RING_PACKED is not offered */
 	struct opened opened;
 	struct loop_watch *w_listen; /* clients of a socket console */
-	bool has_client;
+	int client_fd;		     /* the present one; -1 = none */
 
 	enum session_state state;
 	struct session_proc *proc; /* the serving one; NULL while WAITING */
@@ -105,7 +105,7 @@ struct session {
 	unsigned int replaying;		     /* answers to wait for */
 	uint64_t up_since_us, down_since_us; /* CLOCK_MONOTONIC */
 	uint64_t ping_sent_us;		     /* 0 = answered */
-	unsigned int quick_deaths;
+	unsigned int quick_deaths, early_deaths;
 	uint32_t owed[CHILD_PENDING_MAX]; /* core's requests to answer */
 	unsigned int num_owed;
 	bool upgrading;
@@ -177,6 +177,12 @@ void session_next_described(struct session *s);
 void session_next_lost(struct session *s, const char *why);
 int session_owe(struct session *s, uint32_t core_seq);
 void session_recover_stop(struct session *s);
+
+/* session_client.c */
+int session_client_listen(struct session *s, struct err *e);
+/** session_client_attach() - Hand the client, if any, to the process */
+int session_client_attach(struct session *s, struct err *e);
+void session_client_close(struct session *s);
 
 /** session_quiesce() - Ask for a clean point; @done with its answer */
 int session_quiesce(struct session *s, child_answer_cb done);

@@ -30,7 +30,8 @@
 #include "common/base/log.h"
 #include "common/base/num.h"
 
-#define RECOVER_QUICK_US 5000000 /* a death so soon counts for the pause */
+#define RECOVER_QUICK_US 5000000 /* so soon, a request may be at fault */
+#define RECOVER_EARLY_US 250000	 /* so soon, it costs the host too much */
 #define RECOVER_START_MS 30000	 /* for a replacement to describe itself */
 
 static uint64_t recover_now_us(void)
@@ -44,7 +45,7 @@ static uint64_t recover_now_us(void)
 static uint64_t recover_pause_ms(const struct session *s)
 {
 	static const uint64_t pauses[] = {0, 10, 50, 250, 1000};
-	size_t n = s->quick_deaths;
+	size_t n = s->early_deaths;
 
 	return pauses[n < ARRAY_SIZE(pauses) ? n : ARRAY_SIZE(pauses) - 1];
 }
@@ -183,7 +184,9 @@ static int recover_replay(struct session *s, struct err *e)
 	}
 	if (r == 0)
 		r = recover_send_config(s, e);
-	return r < 0 ? r : recover_send_queues(s, e);
+	if (r == 0)
+		r = recover_send_queues(s, e);
+	return r < 0 ? r : session_client_attach(s, e);
 }
 
 static void recover_answer_owed(struct session *s)
@@ -344,6 +347,13 @@ static void recover_step(struct session *s)
 		recover_take_over(s);
 }
 
+/* Deaths in a row after less than @us of service each */
+static void recover_count(unsigned int *deaths, const struct session *s,
+			  uint64_t us)
+{
+	*deaths = s->down_since_us - s->up_since_us < us ? *deaths + 1 : 0;
+}
+
 /* The serving process is gone; its fence is in s->fence_fd. */
 void session_lost(struct session *s, const char *why)
 {
@@ -360,9 +370,8 @@ void session_lost(struct session *s, const char *why)
 	}
 	if (!s->upgrading) {
 		session_inflight_note_death(s);
-		s->quick_deaths = now - s->up_since_us < RECOVER_QUICK_US
-					  ? s->quick_deaths + 1
-					  : 0;
+		recover_count(&s->quick_deaths, s, RECOVER_QUICK_US);
+		recover_count(&s->early_deaths, s, RECOVER_EARLY_US);
 		s->restarts++;
 		recover_event(s, "device-lost", why);
 	}
@@ -383,7 +392,7 @@ void session_next_lost(struct session *s, const char *why)
 		return;
 	}
 	recover_event(s, "replacement-failed", why);
-	s->quick_deaths++;
+	s->early_deaths++;
 	s->backing_off = true;
 	recover_arm(s, recover_pause_ms(s) ? recover_pause_ms(s) : 10);
 }
@@ -432,7 +441,7 @@ void session_recover_stop(struct session *s)
 	s->fence_fd = fd_close(s->fence_fd);
 	session_inflight_free(s);
 	s->num_owed = 0;
-	s->quick_deaths = 0;
+	s->quick_deaths = s->early_deaths = 0;
 	s->backing_off = s->upgrading = false;
 	s->ping_sent_us = 0;
 }
