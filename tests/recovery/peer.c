@@ -33,18 +33,22 @@ static const struct storm_vm *peer_vm;
 static pthread_t net_thread, console_thread;
 static volatile bool stopping, quiet;
 static bool net_runs, console_runs;
-static volatile uint64_t frames;
+
+#define HISTORY	   16384 /* bytes of output that are remembered */
+#define REPEAT_MAX 4096	 /* a write that a death may have cut off */
+#define SURE	   100	 /* bytes to recognize a repetition by */
 
 static struct {
 	int fd; /* -1 = not open */
-	uint64_t in, out;
-	uint64_t line;	 /* being read */
-	unsigned int at; /* in it */
-	char text[PATTERN_LINE_MAX];
-	unsigned int len;
+	uint64_t in;
+	/* What should come: line by line into expected[], a ring. */
+	char expected[HISTORY];
+	uint64_t lines, made;
+	uint64_t out;	  /* bytes that came, without repetitions */
+	uint64_t repeats; /* how often some were repeated */
+	char rest[8192];  /* came, but not yet understood */
+	size_t num_rest;
 	bool bad;
-	unsigned int opened;
-	char path[128];
 } con = {.fd = -1};
 
 /* ---- network ---- */
@@ -71,6 +75,7 @@ static void net_echo(int fd)
 	ssize_t n = recvfrom(fd, frame, sizeof(frame), 0,
 			     (struct sockaddr *)&from, &len);
 	unsigned int drop = peer_vm->options->drop;
+	static unsigned int frames;
 
 	if (n < PATTERN_FRAME_MIN || from.sll_pkttype == PACKET_OUTGOING ||
 	    frame[12] != PATTERN_ETHERTYPE >> 8 ||
@@ -152,39 +157,85 @@ static void console_open(void)
 		con.fd = console_open_pty();
 		break;
 	}
-	if (con.fd >= 0)
-		con.opened++;
 }
 
-static void console_compare(const char *buf, size_t n)
+static char console_expected(uint64_t at)
 {
-	for (size_t i = 0; i < n && !con.bad; i++) {
-		if (con.at == con.len) {
-			con.len = pattern_line(con.line++, con.text);
-			con.at = 0;
-		}
-		if (buf[i] == con.text[con.at]) {
-			con.at++;
-			con.out++;
-			continue;
-		}
-		storm_finding("console: at byte %llu, line %llu, \"%.20s\" "
-			      "comes where \"%.20s\" should",
-			      (unsigned long long)con.out,
-			      (unsigned long long)(con.line - 1), buf + i,
-			      con.text + con.at);
-		con.bad = true; /* the rest is shifted */
+	char line[PATTERN_LINE_MAX];
+
+	while (con.made <= at) {
+		unsigned int n = pattern_line(con.lines++, line);
+
+		for (unsigned int i = 0; i < n; i++)
+			con.expected[con.made++ % HISTORY] = line[i];
 	}
+	return con.expected[at % HISTORY];
+}
+
+/* How many of these bytes are what should come from @at on? */
+static size_t console_match(const char *buf, size_t n, uint64_t at)
+{
+	size_t i = 0;
+
+	while (i < n && buf[i] == console_expected(at + i))
+		i++;
+	return i;
+}
+
+/* From where on is it repeated? Return: bytes back, 0 = it is not */
+static uint64_t console_repeat(const char *buf, size_t n)
+{
+	if (peer_vm->options->console == CONSOLE_FILE)
+		return 0; /* each byte once */
+	for (uint64_t back = 1; back <= REPEAT_MAX && back <= con.out; back++) {
+		if (console_match(buf, n, con.out - back) == n)
+			return back;
+	}
+	return 0;
+}
+
+/* All that can be understood of what came; @last: no more will come. */
+static void console_digest(bool last)
+{
+	while (con.num_rest && !con.bad) {
+		size_t n = console_match(con.rest, con.num_rest, con.out);
+		uint64_t back;
+
+		con.out += n;
+		con.num_rest -= n;
+		memmove(con.rest, con.rest + n, con.num_rest);
+		if (!con.num_rest || (con.num_rest < SURE && !last))
+			return;
+		back = console_repeat(
+			con.rest, con.num_rest < SURE ? con.num_rest : SURE);
+		con.repeats += back != 0;
+		con.bad = !back;
+		con.out -= back;
+	}
+}
+
+static void console_take(const char *buf, size_t n)
+{
+	if (con.bad)
+		return;
+	memcpy(con.rest + con.num_rest, buf, n);
+	con.num_rest += n;
+	console_digest(false);
+	if (con.bad)
+		storm_finding(
+			"console: behind byte %llu comes \"%.40s\", which "
+			"is neither next nor a repetition",
+			(unsigned long long)con.out, con.rest);
 }
 
 /* Return: false at the end of what there is */
 static bool console_read(void)
 {
-	char buf[4096 + 32] = {0};
-	ssize_t n = read(con.fd, buf, 4096);
+	char buf[4096];
+	ssize_t n = read(con.fd, buf, sizeof(buf));
 
 	if (n > 0)
-		console_compare(buf, (size_t)n);
+		console_take(buf, (size_t)n);
 	if (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)))
 		return n > 0;
 	if (peer_vm->options->console != CONSOLE_FILE) {
@@ -236,6 +287,7 @@ static void *console_run(void *arg)
 	}
 	while (con.fd >= 0 && console_read())
 		;
+	console_digest(true);
 	return NULL;
 }
 
@@ -274,7 +326,7 @@ uint64_t peer_console_bytes(void)
 	return con.out;
 }
 
-uint64_t peer_frames(void)
+uint64_t peer_console_repeats(void)
 {
-	return frames;
+	return con.repeats;
 }

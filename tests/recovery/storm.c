@@ -429,11 +429,12 @@ static void print_results(const struct storm_vm *vm,
 		printf("%u x %s, seed %u: %u faults; disk %" PRIu64
 		       " requests, network %" PRIu64 " frames (%" PRIu64
 		       " lost, %" PRIu64 " twice), console %" PRIu64
-		       " bytes, entropy %" PRIu64 " bytes\n",
+		       " bytes (%" PRIu64 " repetitions), entropy %" PRIu64
+		       " bytes\n",
 		       num, o->mode, o->seed, findings,
 		       verdict_number(vm, "GAPS blk", "events"),
 		       verdict_number(vm, "NET", "back"), lost, twice,
-		       peer_console_bytes(),
+		       peer_console_bytes(), peer_console_repeats(),
 		       verdict_number(vm, "RNG", "bytes"));
 	for (int d = 0; d <= NUM_DEVS; d++)
 		print_device(kills, num, (enum storm_device)d, o->json);

@@ -89,7 +89,8 @@ uint64_t peer_quiet(void);
 /** peer_stop() - After the VM: read the rest */
 void peer_stop(void);
 uint64_t peer_console_bytes(void); /* that came out, all as they should be */
-uint64_t peer_frames(void);
+/** peer_console_repeats() - How often a piece of the output came again */
+uint64_t peer_console_repeats(void);
 
 /* ---- verdict.c: what is left afterwards ---- */
 

@@ -135,7 +135,10 @@ static void check_net(const struct storm_vm *vm, unsigned int kills)
 			      twice, kills);
 }
 
-static void check_console(const struct storm_vm *vm, uint64_t typed)
+/* A process that is killed within write() can't tell its successor whether
+ * the bytes went out: to a socket or terminal they may go twice. */
+static void check_console(const struct storm_vm *vm, unsigned int kills,
+			  uint64_t typed)
 {
 	uint64_t out = verdict_number(vm, "CONSOLE", "bytes_out");
 	uint64_t in = verdict_number(vm, "CONSOLE", "bytes_in");
@@ -143,6 +146,9 @@ static void check_console(const struct storm_vm *vm, uint64_t typed)
 	if (peer_console_bytes() != out)
 		storm_finding("console: %" PRIu64 " bytes arrived of %" PRIu64,
 			      peer_console_bytes(), out);
+	if (peer_console_repeats() > kills)
+		storm_finding("console: %" PRIu64 " repetitions in %u restarts",
+			      peer_console_repeats(), kills);
 	if (in != typed)
 		storm_finding("console: the guest got %" PRIu64
 			      " bytes of %" PRIu64 " typed",
@@ -155,7 +161,7 @@ void verdict_check(const struct storm_vm *vm, unsigned int kills[NUM_DEVS],
 	check_guest(vm);
 	check_image(vm);
 	check_net(vm, kills[DEV_NET]);
-	check_console(vm, typed);
+	check_console(vm, kills[DEV_CONSOLE], typed);
 	if (!verdict_number(vm, "RNG", "bytes"))
 		storm_finding("rng: no bytes came");
 }
