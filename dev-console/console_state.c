@@ -24,7 +24,7 @@ static bool state_makes_sense(const struct console_state *s)
 	       s->in_after <= CONSOLE_INPUT_MAX;
 }
 
-static void state_begin(struct console_state *s)
+static void state_begin(struct console_state *s, uint64_t file_zero)
 {
 	s->version = 0;
 	in_order();
@@ -33,6 +33,7 @@ static void state_begin(struct console_state *s)
 		       offsetof(struct console_state, which));
 	memset(s->input, UNREAD, sizeof(s->input));
 	s->taken[0].chain = s->in_chain = CONSOLE_NO_CHAIN;
+	s->file_zero = file_zero;
 	in_order();
 	s->version = STATE_VERSION;
 }
@@ -59,8 +60,7 @@ bool console_state_open(struct console_state *s, off_t file_pos)
 	uint64_t pos = (uint64_t)file_pos;
 
 	if (fresh || !good) {
-		state_begin(s);
-		s->file_zero = pos;
+		state_begin(s, pos);
 		return good;
 	}
 	state_find_input(s);
@@ -77,7 +77,10 @@ uint64_t console_state_skip(const struct console_state *s, uint64_t chain)
 {
 	const struct console_taken *t = &s->taken[s->which];
 
-	return t->chain == chain ? t->offset : 0;
+	/* Chains come in order: those before the last one are in it whole. */
+	if (t->chain == CONSOLE_NO_CHAIN || chain > t->chain)
+		return 0;
+	return chain < t->chain ? UINT64_MAX : t->offset;
 }
 
 /* One store takes it all over. */

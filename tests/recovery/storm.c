@@ -423,8 +423,10 @@ static void print_results(const struct storm_vm *vm,
 	if (o->json)
 		printf("{\"kills\":%u,\"seed\":%u,\"mode\":\"%s\",\"findings\":"
 		       "%u,\"frames_lost\":%" PRIu64
-		       ",\"frames_twice\":%" PRIu64,
-		       num, o->seed, o->mode, findings, lost, twice);
+		       ",\"frames_twice\":%" PRIu64
+		       ",\"console_repetitions\":%" PRIu64,
+		       num, o->seed, o->mode, findings, lost, twice,
+		       peer_console_repeats());
 	else
 		printf("%u x %s, seed %u: %u faults; disk %" PRIu64
 		       " requests, network %" PRIu64 " frames (%" PRIu64
