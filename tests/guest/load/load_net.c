@@ -11,16 +11,18 @@
 
 #define F_MAC (1ull << 5)
 
-#define HEADER	   12 /* without offloads: zeroes */
-#define BUF	   2048
-#define RX_MAX	   128
-#define WINDOW_MAX 256
-#define LOST_US	   500000
+#define HEADER	    12 /* without offloads: zeroes */
+#define BUF	    2048
+#define RX_MAX	    128
+#define WINDOW_MAX  256
+#define HISTORY	    65536   /* frames that are remembered */
+#define PATIENCE_US 100000  /* for one before its buffer is used again */
+#define LAST_US	    3000000 /* for the last ones to come back */
 
-enum slot_state { SLOT_FREE, SLOT_SENT, SLOT_BACK, SLOT_LOST };
+/* Of a frame. */
+enum fate { UNSENT, SENT, BACK };
 
 struct slot {
-	enum slot_state state;
 	bool queued; /* the device has the buffer */
 	uint64_t since;
 	uint8_t *buf;
@@ -32,10 +34,11 @@ static struct {
 	struct gaps gaps;
 	struct load_pace pace;
 	struct slot *slots; /* by sequence number */
+	uint8_t *fates;	    /* by sequence number */
 	uint64_t window, next, oldest;
 	uint64_t first; /* that came back */
-	uint64_t back, lost, twice, late, early, other;
-	uint64_t lost_ticks;
+	uint64_t back, lost, twice, early, other, last;
+	uint64_t patience, last_ticks;
 	uint8_t mac[6];
 } n;
 
@@ -61,7 +64,9 @@ static bool net_init(void)
 	n.window = guest_option_number("net_window", 32);
 	if (!n.window || n.window > WINDOW_MAX || n.window > n.tx.size)
 		guest_fail("net: net_window= is out of range");
-	n.lost_ticks = clock_ticks(LOST_US);
+	n.patience = clock_ticks(PATIENCE_US);
+	n.last_ticks = clock_ticks(LAST_US);
+	n.fates = load_alloc(HISTORY);
 	n.slots = load_alloc(n.window * sizeof(*n.slots));
 	for (uint64_t i = 0; i < n.window; i++)
 		n.slots[i].buf = load_alloc(BUF);
@@ -88,13 +93,29 @@ static void net_make(uint8_t *frame, uint64_t sequence, uint32_t len)
 		frame[at] = pattern_frame_byte(sequence, at);
 }
 
+/* A frame that leaves the history, or at the end, is lost or not. */
+static void net_forget(uint64_t sequence)
+{
+	uint8_t *fate = &n.fates[sequence % HISTORY];
+
+	if (*fate == SENT && (!n.back || sequence < n.first))
+		n.early++;
+	else if (*fate == SENT)
+		n.lost++;
+	*fate = UNSENT;
+}
+
+/* One that is not back has a while before its buffer is used again. */
 static void net_send(uint64_t now)
 {
 	struct slot *s = &n.slots[n.next % n.window];
 	uint32_t len = pattern_frame_len(n.next);
 	struct vq_buf bufs[2];
 
-	if (s->state == SLOT_SENT || s->queued || !load_pace_take(&n.pace, now))
+	if (s->queued || !load_pace_take(&n.pace, now))
+		return;
+	if (n.next >= n.window && now - s->since < n.patience &&
+	    n.fates[(n.next - n.window) % HISTORY] == SENT)
 		return;
 	memset(s->buf, 0, HEADER);
 	net_make(s->buf + HEADER, n.next, len);
@@ -102,7 +123,13 @@ static void net_send(uint64_t now)
 	bufs[1] = (struct vq_buf){s->buf + HEADER, len, false};
 	if (!vq_add(&n.tx, bufs, 2, (uint64_t)s))
 		return;
-	*s = (struct slot){SLOT_SENT, true, now, s->buf};
+	s->queued = true;
+	s->since = n.last = now;
+	if (n.next >= HISTORY) {
+		net_forget(n.next - HISTORY);
+		n.oldest++;
+	}
+	n.fates[n.next % HISTORY] = SENT;
 	n.next++;
 	vq_kick(&n.tx);
 }
@@ -120,7 +147,7 @@ static bool net_is_intact(const uint8_t *frame, uint32_t len, uint64_t sequence)
 static void net_receive(const uint8_t *frame, uint32_t len)
 {
 	struct pattern_frame head;
-	struct slot *s;
+	uint8_t *fate;
 
 	if (len < PATTERN_FRAME_MIN || frame[12] != PATTERN_ETHERTYPE >> 8 ||
 	    frame[13] != (PATTERN_ETHERTYPE & 0xff)) {
@@ -136,42 +163,27 @@ static void net_receive(const uint8_t *frame, uint32_t len)
 			  head.sequence, "len", len);
 		return;
 	}
-	s = &n.slots[head.sequence % n.window];
-	if (head.sequence + n.window < n.next || s->state == SLOT_LOST) {
-		n.late++;
-	} else if (s->state == SLOT_BACK) {
+	fate = &n.fates[head.sequence % HISTORY];
+	if (head.sequence < n.oldest || *fate == BACK) {
 		n.twice++;
-	} else {
-		s->state = SLOT_BACK;
-		if (!n.back++)
-			n.first = head.sequence;
-		if (!load_stopping)
-			gaps_event(&n.gaps, rdtsc());
+		return;
 	}
+	*fate = BACK;
+	if (!n.back++)
+		n.first = head.sequence;
+	if (!load_stopping)
+		gaps_event(&n.gaps, rdtsc());
 }
 
-/* In the order of sending: what is not back, is not queued and is old. */
-static void net_expire(uint64_t now)
+static void net_check_stall(uint64_t now)
 {
-	for (; n.oldest < n.next; n.oldest++) {
-		struct slot *s = &n.slots[n.oldest % n.window];
+	for (uint64_t i = 0; i < n.window; i++) {
+		struct slot *s = &n.slots[i];
 
-		if (s->queued && load_stalled(s->since, now)) {
-			load_fail("net", "a frame is not taken", "sequence",
-				  n.oldest, NULL, 0);
-			s->queued = false;
-		}
-		if (s->queued)
-			return;
-		if (s->state == SLOT_SENT && now - s->since < n.lost_ticks)
-			return;
-		if (s->state == SLOT_SENT) {
-			s->state = SLOT_LOST;
-			if (!n.back || n.oldest < n.first)
-				n.early++;
-			else
-				n.lost++;
-		}
+		if (!s->queued || !load_stalled(s->since, now))
+			continue;
+		load_fail("net", "a frame is not taken", "slot", i, NULL, 0);
+		s->queued = false;
 	}
 }
 
@@ -192,24 +204,30 @@ static void net_poll(uint64_t now)
 		net_give(buf);
 	}
 	vq_kick(&n.rx);
-	net_expire(now);
+	net_check_stall(now);
 	if (!load_stopping)
 		net_send(now);
 }
 
+/* All are back, or it is long enough ago. */
 static bool net_done(void)
 {
-	return load_stopping && n.oldest == n.next;
+	bool waits = rdtsc() - n.last < n.last_ticks;
+
+	return load_stopping &&
+	       (!waits ||
+		(!n.tx.flight && n.back + n.lost + n.early == n.next));
 }
 
 static void net_report(void)
 {
+	for (; n.oldest < n.next; n.oldest++)
+		net_forget(n.oldest);
 	guest_puts("NET");
 	guest_put_pair("sent", n.next);
 	guest_put_pair("back", n.back);
 	guest_put_pair("lost", n.lost);
 	guest_put_pair("twice", n.twice);
-	guest_put_pair("late", n.late);
 	guest_put_pair("early", n.early);
 	guest_put_pair("other", n.other);
 	guest_puts("\n");
