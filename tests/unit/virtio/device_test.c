@@ -270,6 +270,59 @@ static int needs_reset(void) /* only devices say so */
 	return code_of(&body, NULL, 0);
 }
 
+/* @add: bytes more than announced; negative: too short */
+static int set_inflight_with(uint32_t queues, uint32_t size, uint64_t stride,
+			     int64_t add, int seals)
+{
+	Bulkhead__SetInflight m;
+	int fd = memfd_create("inflight", MFD_ALLOW_SEALING | MFD_CLOEXEC), r;
+	int64_t len = (int64_t)(2 * stride + INFLIGHT_STATE_SIZE) + add;
+
+	cr_assert(fd >= 0 && !ftruncate(fd, len) &&
+		  !fcntl(fd, F_ADD_SEALS, seals));
+	bulkhead__set_inflight__init(&m);
+	m.num_queues = queues;
+	m.max_queue_size = size;
+	m.stride = stride;
+	MESSAGE(&m, set_inflight, SET_INFLIGHT);
+	r = code_of(&body, &fd, 1);
+	close(fd);
+	return r;
+}
+
+#define SEALS (F_SEAL_GROW | F_SEAL_SHRINK)
+
+static int set_inflight(void)
+{
+	return set_inflight_with(2, 16, 4096, 0, SEALS);
+}
+
+static int recover_with(size_t num)
+{
+	Bulkhead__Recover m;
+	uint64_t poison[65] = {0};
+
+	bulkhead__recover__init(&m);
+	m.poison = poison;
+	m.n_poison = num;
+	MESSAGE(&m, recover, RECOVER);
+	return code_of(&body, NULL, 0);
+}
+
+static int recover(void)
+{
+	return recover_with(64);
+}
+
+static int ping(void)
+{
+	Bulkhead__Ping m;
+
+	bulkhead__ping__init(&m);
+	MESSAGE(&m, ping, PING);
+	return code_of(&body, NULL, 0);
+}
+
 static int hello_ok(void)
 {
 	return hello(1, 1);
@@ -303,6 +356,9 @@ static const struct {
 	{"Quiesce", quiesce, {-EPROTO, -EPROTO, 0, 0}},
 	{"Attach", attach, {-EPROTO, -EPROTO, 0, 0}},
 	{"ConsoleSize", console_size, {-EPROTO, -EPROTO, 0, 0}},
+	{"SetInflight", set_inflight, {-EPROTO, -EPROTO, 0, -EPROTO}},
+	{"Recover", recover, {-EPROTO, -EPROTO, -EPROTO, -EPROTO}},
+	{"Ping", ping, {-EPROTO, -EPROTO, 0, 0}},
 	{"NeedsReset", needs_reset, {-EPROTO, -EPROTO, -EPROTO, -EPROTO}},
 };
 
@@ -549,6 +605,56 @@ Test(session, outlasts_a_broker_that_does_not_read)
 		answered += m->answers != 0;
 	}
 	cr_assert_eq(answered, posted);
+}
+
+Test(session, checks_the_inflight_memory)
+{
+	get_ready();
+	cr_assert_eq(set_inflight_with(1, 16, 4096, 0, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 32, 4096, 0, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 16, 4095, 0, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 16, 0, 0, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 16, 1 << 24, 0, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 16, 4096, -1, SEALS), -EINVAL);
+	cr_assert_eq(set_inflight_with(2, 16, 4096, 0, F_SEAL_GROW), -EINVAL);
+	cr_assert_eq(set_inflight(), 0);
+	cr_assert_eq(set_inflight(), -EPROTO, "once");
+	cr_assert_eq(recover_with(65), -EINVAL);
+	cr_assert_eq(recover(), 0);
+	cr_assert_eq(start_queue(), 0);
+	cr_assert_eq(recover(), -EPROTO, "before the first queue");
+	cr_assert_eq(f->reveals, 1);
+}
+
+/* A ring that the queue never saw, and a region that can't be. */
+Test(session, refuses_a_region_that_makes_no_sense)
+{
+	struct inflight_split *r;
+
+	get_ready();
+	cr_assert_eq(set_inflight(), 0);
+	r = (void *)f->rt.inflight;
+	r->version = 7;
+	cr_assert_eq(start_queue(), 0);
+	cr_assert_eq(ping(), 0);
+	cr_assert_eq(events[BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET], 1);
+	cr_assert_eq(reset(), 0);
+	cr_assert_eq(r->version, 0, "the next start is a fresh one");
+	cr_assert_eq(set_features_ok(), 0);
+	cr_assert_eq(start_queue(), 0);
+	cr_assert_eq(ping(), 0);
+	cr_assert_eq(events[BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET], 1);
+	cr_assert_eq(r->version, INFLIGHT_VERSION);
+	cr_assert_eq(quiesce(), 0);
+	cr_assert_eq(r->version, INFLIGHT_VERSION, "for the successor");
+}
+
+Test(session_threads, asks_each_worker_for_a_sign_of_life, .timeout = 60)
+{
+	use(2);
+	get_ready();
+	for (unsigned int i = 0; i < 50; i++)
+		cr_assert_eq(ping(), 0);
 }
 
 /* The same with threads of their own. */

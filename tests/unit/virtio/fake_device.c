@@ -124,6 +124,14 @@ static int fake_attach(struct device *dev, int fd, struct err *e)
 	return 0;
 }
 
+static void fake_recovered(struct device *dev)
+{
+	uint64_t len;
+
+	check(device_state_area(dev, &len) && len == INFLIGHT_STATE_SIZE);
+	fake->reveals++;
+}
+
 static const struct device_ops fake_ops = {
 	.name = "fake",
 	.virtio_id = 42,
@@ -137,6 +145,7 @@ static const struct device_ops fake_ops = {
 	.reset = fake_reset,
 	.quiesce = fake_quiesce,
 	.attach = fake_attach,
+	.recovered = fake_recovered,
 };
 
 struct fake *fake_new(unsigned int workers)

@@ -15,7 +15,7 @@ struct fake {
 	struct device_runtime rt;
 	int peer; /* the broker's end */
 	/* What the device saw. */
-	unsigned int starts, kicks, resets, quiesces, writes, attaches;
+	unsigned int starts, kicks, resets, quiesces, writes, attaches, reveals;
 	bool busy; /* queue_stopping() returns false */
 	bool refuse_open, refuse_lock;
 	unsigned int workers;
