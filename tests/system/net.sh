@@ -129,7 +129,7 @@ test_net_passt_vm_of_an_ordinary_user() {
 	VM_PID=$!
 	ALL_PIDS="$ALL_PIDS $VM_PID"
 	mkfifo typed
-	expect 120 g.out CHECK-READ
+	expect 180 g.out CHECK-READ
 	as_user bulkhead ps >ps.out
 	[ "$(ps -o user= -C bulkhead-core | sort -u)" != root ] || fail "the core runs as root"
 	echo go >typed
