@@ -307,13 +307,15 @@ static enum storm_device storm_pick(const struct storm_options *o)
 /* Return: false if the device has no process to kill for too long */
 static bool storm_kill_one(struct storm_vm *vm, struct storm_kill *k)
 {
+	static pid_t last[NUM_DEVS];
 	struct storm_proc p = {0};
 
 	for (int i = 0; i < TRIES_MAX && vm_is_alive(vm); i++, wait_ms(10)) {
 		if (!vm_ps(vm, k->device, &p) || p.pid <= 0 ||
-		    !is_child_of(p.pid, vm->pid))
+		    p.pid == last[k->device] || !is_child_of(p.pid, vm->pid))
 			continue;
 		k->tsc = storm_tsc();
+		last[k->device] = p.pid;
 		if (!kill(p.pid, storm_signal(vm->options->mode)))
 			return true;
 	}
@@ -360,10 +362,10 @@ static unsigned int storm_rage(struct storm_vm *vm, struct storm_kill *kills)
 /* All devices serve again, and were replaced as often as they were killed. */
 static void storm_settle(struct storm_vm *vm, unsigned int kills[NUM_DEVS])
 {
-	uint64_t end = storm_now_us() + SETTLE_US;
 	bool upgrade = !strcmp(vm->options->mode, "upgrade");
 
 	for (int d = 0; d < NUM_DEVS; d++) {
+		uint64_t end = storm_now_us() + SETTLE_US;
 		struct storm_proc p = {0};
 		bool up = false;
 
