@@ -31,7 +31,7 @@
 #include "common/base/num.h"
 
 #define RECOVER_QUICK_US 5000000 /* so soon, a request may be at fault */
-#define RECOVER_EARLY_US 250000	 /* so soon, it costs the host too much */
+#define RECOVER_EARLY_US 100000	 /* so soon, it costs the host too much */
 #define RECOVER_START_MS 30000	 /* for a replacement to describe itself */
 
 static uint64_t recover_now_us(void)

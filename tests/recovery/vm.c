@@ -184,7 +184,7 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	vm_arg(&a, "--debug-console");
 	vm_arg(&a, "file=%s/debug.txt", vm->folder);
 	vm_arg(&a, "--audit=%s", o->audit);
-	vm_arg(&a, "-v");
+	vm_arg(&a, o->verbose ? "-vv" : "-v");
 	vm_arg(&a, "--cmdline");
 	vm_arg(&a,
 	       "com1=0 time=3600 gaps=1 packed=%d seed=%u blk_rate=%u depth=%u "
