@@ -94,7 +94,9 @@ static void usage(FILE *f)
 		"  --kills N          how many (50)\n"
 		"  --seed S           of all that is random (1)\n"
 		"  --devices LIST     of blk,net,console,rng (all)\n"
-		"  --mode MODE        kill, stop, segv, mixed, upgrade (kill)\n"
+		"  --mode MODE        kill, stop, segv, seccomp, mixed (of "
+		"these\n"
+		"                     but stop), upgrade (kill)\n"
 		"  --interval MS      mean time between kills (300)\n"
 		"  --console KIND     file, socket or pty (socket)\n"
 		"  --packed           packed rings\n"
@@ -146,8 +148,8 @@ static enum storm_console parse_console(const char *text)
 
 static void parse_mode(struct storm_options *o, const char *text)
 {
-	static const char *const modes[] = {"kill", "stop", "segv", "mixed",
-					    "upgrade"};
+	static const char *const modes[] = {"kill",    "stop",	"segv",
+					    "seccomp", "mixed", "upgrade"};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (!strcmp(text, modes[i]))
@@ -280,20 +282,6 @@ static bool is_child_of(pid_t pid, pid_t parent)
 	return ret;
 }
 
-static int storm_signal(const char *mode)
-{
-	static const int mixed[] = {SIGKILL, SIGKILL, SIGSEGV, SIGABRT,
-				    SIGTERM, SIGSYS,  SIGKILL, SIGBUS};
-
-	if (!strcmp(mode, "stop"))
-		return SIGSTOP;
-	if (!strcmp(mode, "segv"))
-		return SIGSEGV;
-	if (!strcmp(mode, "mixed"))
-		return mixed[storm_random() % 8];
-	return SIGKILL;
-}
-
 static enum storm_device storm_pick(const struct storm_options *o)
 {
 	enum storm_device d;
@@ -314,9 +302,8 @@ static bool storm_kill_one(struct storm_vm *vm, struct storm_kill *k)
 		if (!vm_ps(vm, k->device, &p) || p.pid <= 0 ||
 		    p.pid == last[k->device] || !is_child_of(p.pid, vm->pid))
 			continue;
-		k->tsc = storm_tsc();
 		last[k->device] = p.pid;
-		if (!kill(p.pid, storm_signal(vm->options->mode)))
+		if (storm_end(p.pid, vm->options->mode, &k->tsc))
 			return true;
 	}
 	storm_finding("%s has no process to kill", storm_roles[k->device]);

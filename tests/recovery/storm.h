@@ -20,7 +20,7 @@ enum storm_console { CONSOLE_FILE, CONSOLE_SOCKET, CONSOLE_PTY };
 
 struct storm_options {
 	const char *bin, *guest; /* folder of the programs; the load guest */
-	const char *mode;	 /* kill, stop, segv, mixed, none, upgrade */
+	const char *mode;	 /* as usage() tells */
 	const char *audit;	 /* enforce, warn, off */
 	const char *words;	 /* more for the guest's command line */
 	unsigned int kills, seed, interval_ms, blk_rate, depth;
@@ -79,6 +79,12 @@ bool vm_is_alive(struct storm_vm *vm);
 void vm_cleanup(struct storm_vm *vm);
 /** vm_path() - A file in the VM's folder; one static buffer */
 const char *vm_path(const struct storm_vm *vm, const char *file);
+
+/* ---- crash.c ---- */
+
+/** storm_end() - End this process as @mode says; Return: false if it is gone
+ *  @ret_tsc: When */
+bool storm_end(pid_t pid, const char *mode, uint64_t *ret_tsc);
 
 /* ---- peer.c: who the guest talks to ---- */
 
