@@ -335,6 +335,17 @@ void blk_queue_free(struct blk_queue *bq)
 	munmap(bq, sizeof(*bq));
 }
 
+/*
+ * Through the page cache, data is copied by this process or by its io_uring
+ * threads, without which it does not end: its own descriptor of the fence
+ * tells of the last request. Direct I/O is done by the disk, for whoever; there
+ * the ring has to hold the fence, and is released some 20 ms later.
+ */
+static int queue_ring_fence(const struct blk_queue_args *args)
+{
+	return args->disk->direct ? args->dev->fence_fd : -1;
+}
+
 int blk_queue_new(const struct blk_queue_args *args, struct blk_queue **ret,
 		  struct err *e)
 {
@@ -351,7 +362,7 @@ int blk_queue_new(const struct blk_queue_args *args, struct blk_queue **ret,
 	if (r < 0)
 		err_set(e, r, "Out of memory for a disk queue's requests");
 	else if (args->uring)
-		r = blk_uring_new(args->fd, args->dev->fence_fd, depth,
+		r = blk_uring_new(args->fd, queue_ring_fence(args), depth,
 				  args->io_threads, args->disk->readonly,
 				  &bq->io, e);
 	else
