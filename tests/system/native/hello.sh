@@ -106,3 +106,32 @@ test_hello_halted_is_ended() {
 		[ -z "$(own_left)" ] || fail "left $(own_left)"
 	done
 }
+
+# A vCPU's thread is named after it and may run where affinity= says.
+test_hello_affinity() {
+	local core pid cpu want tid
+	needs_kvm
+	[ "$(nproc --all)" -ge 2 ] || skip "the machine has one CPU"
+	timeout 60 bulkhead run --name "hello-$$" --kernel "$HELLO" --memory size=64M \
+		--cmdline end=halt --console off --cpus "boot=3,affinity=[0@[0],1@[1],2@[0-1]]" \
+		</dev/null >out 2>log &
+	pid=$!
+	for _ in $(seq 100); do
+		core=$(bulkhead ps "hello-$$" 2>/dev/null | awk '$1 == "core" { print $3 }')
+		[ -n "$core" ] && bulkhead ps "hello-$$" | grep -q ' running,' && break
+		sleep 0.1
+	done
+	[ -n "$core" ] || fail "no core: $(cat log)"
+	while read -r cpu want; do
+		tid=$(grep -lx "vcpu$cpu" "/proc/$core"/task/*/comm)
+		[ -n "$tid" ] || fail "no thread vcpu$cpu"
+		grep -qx "Cpus_allowed_list:	$want" "${tid%comm}status" ||
+			fail "vcpu$cpu: $(grep Cpus_allowed_list "${tid%comm}status"), not $want"
+	done <<-END
+		0 0
+		1 1
+		2 0-1
+	END
+	bulkhead stop "hello-$$"
+	wait $pid || fail "status $?"
+}
