@@ -166,27 +166,47 @@ void verdict_check(const struct storm_vm *vm, unsigned int kills[NUM_DEVS],
 		storm_finding("rng: no bytes came");
 }
 
-/* The first pause of this device that ends after the kill, if it began before
- * or soon after: how long after the kill it ended. */
-static uint64_t gap_after(const struct storm_vm *vm, const char *role,
-			  uint64_t tsc)
+struct gap {
+	uint64_t end, ticks; /* guest's TSC */
+};
+
+/* The guest's record of this device's pauses, from the image; to be freed */
+static struct gap *read_gaps(const struct storm_vm *vm, enum storm_device d,
+			     size_t *ret_num)
+{
+	FILE *f = fopen(vm_path(vm, "disk.img"), "re");
+	struct gap *list;
+	char line[32];
+	size_t num;
+
+	snprintf(line, sizeof(line), "GAPS %s", storm_roles[d]);
+	num = verdict_number(vm, line, "kept");
+	list = calloc(num + 1, sizeof(*list));
+	if (!f || !list ||
+	    fseek(f, (long)(verdict_number(vm, line, "at") * PATTERN_BLOCK),
+		  SEEK_SET) ||
+	    fread(list, sizeof(*list), num, f) != num)
+		storm_die("disk.img: the record of pauses can't be read");
+	fclose(f);
+	*ret_num = num;
+	return list;
+}
+
+/* The first pause that ends after the kill, if it began before or soon after:
+ * how long after the kill it ended. */
+static uint64_t gap_after(const struct storm_vm *vm, const struct gap *list,
+			  size_t num, uint64_t tsc)
 {
 	uint64_t late = vm->khz * LATE_US / 1000;
-	char key[32];
 
-	snprintf(key, sizeof(key), "GAP %s end=", role);
-	for (const char *p = vm->report; (p = strstr(p, key));) {
-		uint64_t end, us;
-		char *q;
+	for (size_t i = 0; i < num; i++) {
+		uint64_t end = list[i].end + (uint64_t)vm->tsc_offset;
 
-		p += strlen(key);
-		end = strtoull(p, &q, 10) + (uint64_t)vm->tsc_offset;
-		us = !strncmp(q, " us=", 4) ? strtoull(q + 4, NULL, 10) : 0;
 		if (end <= tsc)
 			continue;
-		if (end - us * vm->khz / 1000 > tsc + late)
-			return 0;
-		return (end - tsc) * 1000 / vm->khz;
+		return end - list[i].ticks > tsc + late
+			       ? 0
+			       : (end - tsc) * 1000 / vm->khz;
 	}
 	return 0;
 }
@@ -194,9 +214,17 @@ static uint64_t gap_after(const struct storm_vm *vm, const char *role,
 void verdict_gaps(const struct storm_vm *vm, struct storm_kill *kills,
 		  unsigned int num)
 {
-	for (unsigned int i = 0; i < num; i++)
-		kills[i].gap_us = gap_after(vm, storm_roles[kills[i].device],
-					    kills[i].tsc);
+	for (int d = 0; d < NUM_DEVS; d++) {
+		size_t n;
+		struct gap *list = read_gaps(vm, (enum storm_device)d, &n);
+
+		for (unsigned int i = 0; i < num; i++) {
+			if (kills[i].device == (enum storm_device)d)
+				kills[i].gap_us =
+					gap_after(vm, list, n, kills[i].tsc);
+		}
+		free(list);
+	}
 }
 
 static int compare_u64(const void *a, const void *b)

@@ -187,7 +187,7 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	vm_arg(&a, o->verbose ? "-vv" : "-v");
 	vm_arg(&a, "--cmdline");
 	vm_arg(&a,
-	       "com1=0 time=3600 gaps=1 packed=%d seed=%u blk_rate=%u depth=%u "
+	       "com1=0 time=3600 packed=%d seed=%u blk_rate=%u depth=%u "
 	       "%s",
 	       o->packed, o->seed, o->blk_rate, o->depth, o->words);
 	vm->pid = vm_spawn(vm, "log.txt", a.argv);

@@ -10,6 +10,7 @@
 #define PM_TIMER_MASK 0xffffffu
 
 static uint64_t khz;
+struct gaps *gaps_all[GAPS_ALL_MAX];
 
 struct cpuid {
 	uint32_t leaf;
@@ -93,6 +94,13 @@ void gaps_init(struct gaps *g, const char *name)
 	g->list = guest_alloc(GAPS_MAX * sizeof(*g->list));
 	if (!g->list)
 		guest_fail("gaps: no memory");
+	for (unsigned int i = 0; i < GAPS_ALL_MAX; i++) {
+		if (!gaps_all[i]) {
+			gaps_all[i] = g;
+			return;
+		}
+	}
+	guest_fail("gaps: too many");
 }
 
 void gaps_event(struct gaps *g, uint64_t tsc)
@@ -140,9 +148,9 @@ static void gaps_sort(uint64_t *v, uint32_t n)
 	}
 }
 
-void gaps_print(struct gaps *g, bool each)
+void gaps_print(struct gaps *g)
 {
-	uint32_t n = g->count < GAPS_MAX ? g->count : GAPS_MAX;
+	uint32_t n = gaps_kept(g);
 	uint64_t *sorted = guest_alloc(GAPS_MAX * sizeof(*sorted));
 
 	if (!sorted)
@@ -157,12 +165,7 @@ void gaps_print(struct gaps *g, bool each)
 	guest_put_pair("p50_us", n ? clock_us(sorted[n / 2]) : 0);
 	guest_put_pair("p99_us", n ? clock_us(sorted[n * 99ull / 100]) : 0);
 	guest_put_pair("max_us", clock_us(g->max));
+	guest_put_pair("kept", n);
+	guest_put_pair("at", g->saved_at);
 	guest_puts("\n");
-	for (uint32_t i = 0; each && i < n; i++) {
-		guest_puts("GAP ");
-		guest_puts(g->name);
-		guest_put_pair("end", g->list[i].end);
-		guest_put_pair("us", clock_us(g->list[i].ticks));
-		guest_puts("\n");
-	}
 }

@@ -12,8 +12,12 @@ uint64_t clock_us(uint64_t ticks);
 uint64_t clock_ticks(uint64_t us);
 uint64_t clock_khz(void);
 
-#define GAPS_MAX    16384
+#define GAPS_MAX    131072
 #define GAPS_MIN_US 1000
+
+struct gap {
+	uint64_t end, ticks; /* TSC */
+};
 
 /* Pauses between consecutive events; the ones of a ms and more one by one. */
 struct gaps {
@@ -22,12 +26,14 @@ struct gaps {
 	uint64_t max;
 	uint64_t events;
 	uint32_t count;
-	struct gap {
-		uint64_t end;
-		uint64_t ticks;
-	} * list; /* of GAPS_MAX; later ones are only counted */
+	struct gap *list;  /* of GAPS_MAX, pages; later ones are not kept */
+	uint64_t saved_at; /* block of the disk; 0 = they are not */
 };
 
+#define GAPS_ALL_MAX 8
+extern struct gaps *gaps_all[GAPS_ALL_MAX]; /* those begun, then NULL */
+
+/** gaps_init() - Begin a record */
 void gaps_init(struct gaps *g, const char *name);
 /** gaps_event() - Something was completed now, at @tsc */
 void gaps_event(struct gaps *g, uint64_t tsc);
@@ -36,7 +42,11 @@ static inline void gaps_rest(struct gaps *g)
 {
 	g->last = 0;
 }
-/** gaps_print() - "GAPS name ..." and, if @each, a line for each pause */
-void gaps_print(struct gaps *g, bool each);
+static inline uint32_t gaps_kept(const struct gaps *g)
+{
+	return g->count < GAPS_MAX ? g->count : GAPS_MAX;
+}
+/** gaps_print() - "GAPS name ..." */
+void gaps_print(struct gaps *g);
 
 #endif

@@ -143,7 +143,6 @@ static bool load_poll_all(uint64_t now)
 
 void guest_main(void)
 {
-	bool each = guest_option_number("gaps", 0);
 	uint64_t now;
 
 	load_start();
@@ -159,7 +158,7 @@ void guest_main(void)
 		if (active[i])
 			all[i]->report();
 	}
-	gaps_print(&cpu_gaps, each);
+	gaps_print(&cpu_gaps);
 	outb(0x80, GUEST_MARK_DONE);
 	guest_puts(failures ? "DONE fail" : "DONE ok");
 	guest_put_pair("failures", failures);

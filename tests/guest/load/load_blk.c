@@ -4,8 +4,8 @@
  * Disk: blocks of 4 KiB with a generation each. A model in RAM has the
  * generation that was acknowledged last; a block has one request at a time.
  * Reads must find exactly that generation. At the end every block is read,
- * the model is written behind the blocks, and all is flushed: the host can
- * compare the image.
+ * the model and the records of pauses are written behind the blocks, and all is
+ * flushed: the host can compare the image.
  *
  *	RUN -> (stopping) VERIFY -> TABLE -> FLUSH -> DONE
  *
@@ -28,6 +28,9 @@
 #define SECTORS	  (PATTERN_BLOCK / 512)
 #define DEPTH_MAX 64
 #define SPAN_MAX  16 /* blocks a request */
+
+#define GAP_BLOCKS(n)                                                          \
+	(((n) * sizeof(struct gap) + PATTERN_BLOCK - 1) / PATTERN_BLOCK)
 
 enum phase { RUN, VERIFY, TABLE, FLUSH, DONE };
 
@@ -77,7 +80,9 @@ static bool blk_init(void)
 	b.zeroes_ok = b.dev.features & F_WRITE_ZEROES;
 	capacity = *(volatile uint64_t *)b.dev.config / SECTORS;
 	b.blocks = guest_option_number("blocks", 4096);
-	while (b.blocks + pattern_table_blocks(b.blocks) > capacity)
+	while (b.blocks + pattern_table_blocks(b.blocks) +
+		       GAPS_ALL_MAX * GAP_BLOCKS(GAPS_MAX) >
+	       capacity)
 		b.blocks -= b.blocks / 64 + 1;
 	b.depth = (uint32_t)guest_option_number("depth", 8);
 	b.span_max = (uint32_t)guest_option_number("span", 4);
@@ -167,11 +172,38 @@ static bool blk_make_random(struct blk_req *r)
 	return true;
 }
 
+/* What is behind the blocks: the model, then the records of pauses. */
+static uint64_t blk_tail_blocks(void)
+{
+	uint64_t n = pattern_table_blocks(b.blocks);
+
+	for (unsigned int i = 0; i < GAPS_ALL_MAX && gaps_all[i]; i++) {
+		gaps_all[i]->saved_at = b.blocks + n;
+		n += GAP_BLOCKS(gaps_kept(gaps_all[i]));
+	}
+	return n;
+}
+
+static const uint8_t *blk_tail(uint64_t at)
+{
+	uint64_t n = pattern_table_blocks(b.blocks);
+
+	if (at < n)
+		return (const uint8_t *)b.model + at * PATTERN_BLOCK;
+	for (unsigned int i = 0; i < GAPS_ALL_MAX && gaps_all[i]; i++) {
+		at -= n;
+		n = GAP_BLOCKS(gaps_kept(gaps_all[i]));
+		if (at < n)
+			return (const uint8_t *)gaps_all[i]->list +
+			       at * PATTERN_BLOCK;
+	}
+	guest_fail("FAIL blk: a block behind the end");
+}
+
 /* The phases at the end, in order of blocks. Return: nothing more to ask */
 static bool blk_make_next(struct blk_req *r)
 {
-	uint64_t end =
-		b.phase == VERIFY ? b.blocks : pattern_table_blocks(b.blocks);
+	uint64_t end = b.phase == VERIFY ? b.blocks : blk_tail_blocks();
 	uint64_t left = end - b.cursor;
 
 	if (b.phase == FLUSH) {
@@ -183,9 +215,9 @@ static bool blk_make_next(struct blk_req *r)
 	r->span = left < b.span_max ? (uint32_t)left : b.span_max;
 	r->header.type = b.phase == VERIFY ? T_IN : T_OUT;
 	r->block = b.phase == VERIFY ? b.cursor : b.blocks + b.cursor;
-	if (b.phase == TABLE)
-		memcpy(r->data, (uint8_t *)b.model + b.cursor * PATTERN_BLOCK,
-		       r->span * PATTERN_BLOCK);
+	for (uint32_t i = 0; b.phase == TABLE && i < r->span; i++)
+		memcpy(r->data + i * PATTERN_BLOCK, blk_tail(b.cursor + i),
+		       PATTERN_BLOCK);
 	b.cursor += r->span;
 	return true;
 }
@@ -303,7 +335,7 @@ static void blk_report(void)
 	guest_put_pair("blocks", b.blocks);
 	guest_put_pair("digest", pattern_digest(b.model, b.blocks));
 	guest_puts("\n");
-	gaps_print(&b.gaps, guest_option_number("gaps", 0));
+	gaps_print(&b.gaps);
 }
 
 const struct load load_blk = {"blk", blk_init, blk_poll, blk_done, blk_report};

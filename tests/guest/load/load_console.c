@@ -133,7 +133,7 @@ static void console_report(void)
 	guest_put_pair("bytes_out", c.bytes_out);
 	guest_put_pair("bytes_in", c.bytes_in);
 	guest_puts("\n");
-	gaps_print(&c.gaps, guest_option_number("gaps", 0));
+	gaps_print(&c.gaps);
 }
 
 const struct load load_console = {"console", console_init, console_poll,

@@ -16,7 +16,7 @@
 #define RX_MAX	    128
 #define WINDOW_MAX  256
 #define HISTORY	    65536   /* frames that are remembered */
-#define PATIENCE_US 100000  /* for one before its buffer is used again */
+#define PATIENCE_US 5000    /* for one before its buffer is used again */
 #define LAST_US	    3000000 /* for the last ones to come back */
 
 /* Of a frame. */
@@ -231,7 +231,7 @@ static void net_report(void)
 	guest_put_pair("early", n.early);
 	guest_put_pair("other", n.other);
 	guest_puts("\n");
-	gaps_print(&n.gaps, guest_option_number("gaps", 0));
+	gaps_print(&n.gaps);
 }
 
 const struct load load_net = {"net", net_init, net_poll, net_done, net_report};

@@ -115,7 +115,7 @@ static void rng_report(void)
 	guest_put_pair("requests", r.requests);
 	guest_put_pair("bytes", r.bytes);
 	guest_puts("\n");
-	gaps_print(&r.gaps, guest_option_number("gaps", 0));
+	gaps_print(&r.gaps);
 }
 
 const struct load load_rng = {"rng", rng_init, rng_poll, rng_done, rng_report};
