@@ -199,6 +199,18 @@ static void dsdt_add_serial(struct aml *a)
 	aml_close(a);
 }
 
+/* Without an interrupt: it tells the time, and has no alarm to ring. */
+static void dsdt_add_rtc(struct aml *a)
+{
+	aml_device(a, "RTC0");
+	aml_name_eisa(a, "_HID", "PNP0B00");
+	aml_name_int(a, "_UID", 0);
+	aml_resources(a);
+	aml_res_io(a, PORT_CMOS_INDEX, 2);
+	aml_close(a);
+	aml_close(a);
+}
+
 /* The event device (5.6.9): reading its port tells and clears what happened. */
 static void dsdt_add_events(struct aml *a)
 {
@@ -261,6 +273,7 @@ static gpa_t tables_add_dsdt(struct acpi *a, const struct acpi_config *cfg)
 	dsdt_add_pci(&aml, cfg);
 	if (cfg->serial)
 		dsdt_add_serial(&aml);
+	dsdt_add_rtc(&aml);
 	dsdt_add_events(&aml);
 	dsdt_add_cpus(&aml, cfg->boot_cpus);
 	aml_close(&aml);
