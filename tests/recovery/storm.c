@@ -24,7 +24,7 @@
 #define SETTLE_US 60000000
 #define KILLS_MAX 100000
 #define SKIPPED	  77
-#define TRIES_MAX 200 /* looks for a process to kill, 10 ms apart */
+#define TRIES_MAX 1500 /* looks for a process to kill, 10 ms apart */
 
 const char *const storm_roles[NUM_DEVS] = {"blk", "net", "console", "rng"};
 static const char *const storm_ids[NUM_DEVS] = {"_disk0", "_net1", "__console",
