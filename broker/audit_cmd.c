@@ -16,6 +16,7 @@
 #include "broker/cli.h"
 #include "broker/control_client.h"
 #include "broker/family.h"
+#include "broker/json_out.h"
 #include "broker/rundir.h"
 #include "common/base/cleanup.h"
 #include "common/base/num.h"
@@ -124,22 +125,6 @@ static void audit_table(const struct audit_cmd *c, const struct audit_expect *x,
 		printf("    note     %s\n", r->notes[i]);
 }
 
-static void audit_json_text(const char *s)
-{
-	putchar('"');
-	for (; *s; s++) {
-		unsigned char ch = (unsigned char)*s;
-
-		if (ch == '"' || ch == '\\')
-			printf("\\%c", ch);
-		else if (ch < 0x20 || ch >= 0x7f)
-			printf("\\u%04x", ch);
-		else
-			putchar(ch);
-	}
-	putchar('"');
-}
-
 static void audit_json_counts(const unsigned int count[AUDIT_NUM_STATES])
 {
 	printf("\"passed\":%u,\"reported\":%u,\"lacking\":%u,\"hidden\":%u,"
@@ -152,9 +137,9 @@ static void audit_json(const struct audit_expect *x,
 		       const struct audit_result *r, bool first)
 {
 	printf("%s{\"role\":", first ? "" : ",");
-	audit_json_text(x->role);
+	json_text(x->role);
 	printf(",\"id\":");
-	audit_json_text(x->id);
+	json_text(x->id);
 	printf(",\"pid\":%d,\"microseconds\":%llu,", (int)x->pid,
 	       (unsigned long long)r->duration_ns / 1000);
 	audit_json_counts(r->count);
@@ -164,20 +149,20 @@ static void audit_json(const struct audit_expect *x,
 		       audit_texts[i].name, audit_state_name(r->state[i]));
 		if (r->detail[i][0]) {
 			printf(",\"detail\":");
-			audit_json_text(r->detail[i]);
+			json_text(r->detail[i]);
 		}
 		if (r->state[i] == AUDIT_FAIL) {
 			printf(",\"means\":");
-			audit_json_text(audit_texts[i].means);
+			json_text(audit_texts[i].means);
 			printf(",\"attacker_gains\":");
-			audit_json_text(audit_texts[i].gain);
+			json_text(audit_texts[i].gain);
 		}
 		putchar('}');
 	}
 	printf("],\"notes\":[");
 	for (unsigned int i = 0; i < r->num_notes; i++) {
 		printf("%s", i ? "," : "");
-		audit_json_text(r->notes[i]);
+		json_text(r->notes[i]);
 	}
 	printf("]}");
 }
@@ -244,7 +229,7 @@ static int audit_all(struct audit_cmd *c, const Bulkhead__AuditPlan *plan,
 			       plan->release, BULKHEAD_VERSION);
 	if (c->json) {
 		printf("%s{\"name\":", c->shown ? "," : "");
-		audit_json_text(plan->name);
+		json_text(plan->name);
 		printf(",\"broker\":%d,\"processes\":[", (int)broker);
 	} else {
 		printf("%s%s%s%s (broker %d)\n", c->shown ? "\n" : "",

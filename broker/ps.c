@@ -10,6 +10,7 @@
 
 #include "broker/cli.h"
 #include "broker/control_client.h"
+#include "broker/json_out.h"
 #include "broker/rundir.h"
 #include "common/base/num.h"
 
@@ -36,30 +37,13 @@ static void ps_help(void)
 	       "  bulkhead ps --json web1 | jq '.[0].processes[].pid'\n");
 }
 
-/* The texts come from another process: print nothing but plain characters. */
-static void ps_json_text(const char *s)
-{
-	putchar('"');
-	for (; *s; s++) {
-		unsigned char ch = (unsigned char)*s;
-
-		if (ch == '"' || ch == '\\')
-			printf("\\%c", ch);
-		else if (ch < 0x20 || ch >= 0x7f)
-			printf("\\u%04x", ch);
-		else
-			putchar(ch);
-	}
-	putchar('"');
-}
-
 static void ps_json_list(const char *key, char **list, size_t n)
 {
 	printf(",\"%s\":[", key);
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			putchar(',');
-		ps_json_text(list[i]);
+		json_text(list[i]);
 	}
 	putchar(']');
 }
@@ -67,15 +51,15 @@ static void ps_json_list(const char *key, char **list, size_t n)
 static void ps_json_process(const Bulkhead__ProcessStatus *p)
 {
 	printf("{\"role\":");
-	ps_json_text(p->role);
+	json_text(p->role);
 	printf(",\"id\":");
-	ps_json_text(p->id);
+	json_text(p->id);
 	printf(",\"pid\":%d,\"state\":", p->pid);
-	ps_json_text(p->state);
+	json_text(p->state);
 	printf(",\"restarts\":%u,\"upgrades\":%u,\"last_gap_us\":%llu,"
 	       "\"last_reason\":",
 	       p->restarts, p->upgrades, (unsigned long long)p->last_gap_us);
-	ps_json_text(p->last_reason);
+	json_text(p->last_reason);
 	if (p->sandbox) {
 		printf(",\"syscalls\":%u", p->sandbox->syscalls);
 		ps_json_list("layers", p->sandbox->layers,
@@ -89,15 +73,15 @@ static void ps_json_process(const Bulkhead__ProcessStatus *p)
 static void ps_json_vm(const struct ps *ps, const Bulkhead__VmStatus *vm)
 {
 	printf("%s{\"name\":", ps->shown ? "," : "");
-	ps_json_text(vm->name);
+	json_text(vm->name);
 	printf(",\"state\":");
-	ps_json_text(vm->state);
+	json_text(vm->state);
 	printf(",\"uptime_ms\":%llu,\"cpus\":%u,\"memory\":%llu,\"kernel\":",
 	       (unsigned long long)vm->uptime_ms, vm->cpus,
 	       (unsigned long long)vm->memory);
-	ps_json_text(vm->kernel);
+	json_text(vm->kernel);
 	printf(",\"hypervisor\":");
-	ps_json_text(vm->hypervisor);
+	json_text(vm->hypervisor);
 	printf(",\"processes\":[");
 	for (size_t i = 0; i < vm->n_processes; i++) {
 		if (i)
