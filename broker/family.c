@@ -439,7 +439,9 @@ void family_console_size(struct family *f, uint32_t cols, uint32_t rows)
 	size.rows = rows;
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONSOLE_SIZE;
 	body.console_size = &size;
-	/* A lost size is told again with the next change. */
+	/* The present process is told; a replacement is set up with it. */
+	f->devices[0].opened.console.cols = cols;
+	f->devices[0].opened.console.rows = rows;
 	if (f->devices[0].proc)
 		child_request(&f->devices[0].proc->child, &body.base, NULL, 0,
 			      NULL, NULL, NULL);
