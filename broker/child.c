@@ -38,6 +38,7 @@
 ENVELOPE_CHECK(Bulkhead__CoreMessage);
 ENVELOPE_CHECK(Bulkhead__DeviceMessage);
 ENVELOPE_CHECK(Bulkhead__LoaderMessage);
+ENVELOPE_CHECK(Bulkhead__KeeperMessage);
 
 static void child_name(const struct child *c, char *buf, size_t len)
 {
@@ -104,7 +105,9 @@ static void child_drain_log(struct child *c)
 
 static void child_describe_exit(const siginfo_t *si, char *buf, size_t len)
 {
-	if (si->si_code == CLD_EXITED)
+	if (!si->si_pid)
+		snprintf(buf, len, "ended");
+	else if (si->si_code == CLD_EXITED)
 		snprintf(buf, len, "exited with status %d", si->si_status);
 	else if (si->si_status == SIGSYS)
 		snprintf(buf, len, "killed by its seccomp filter");
@@ -136,6 +139,9 @@ static int child_take_answer(struct child *c, const struct envelope *env,
 			cb(c, env, fds, c->pending[i].arg);
 		return 0;
 	}
+	/* It answers a broker that died. */
+	if (c->creator && env->answers < c->first_seq)
+		return 0;
 	return err_set(e, -EPROTO, "answer to message %u, which nobody sent",
 		       env->answers);
 }
@@ -183,8 +189,9 @@ static void child_on_exit(int fd, unsigned int events, void *arg)
 		child_on_channel(channel_fd(c->channel), LOOP_READ, c);
 		return;
 	}
-	if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
-	    si.si_pid == 0)
+	if (!c->creator &&
+	    (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
+	     si.si_pid == 0))
 		return;
 	child_drain_log(c);
 	if (c->failure[0])
@@ -239,10 +246,14 @@ static void child_on_sync(int fd, unsigned int events, void *arg)
 
 static int child_watch(struct child *c, struct err *e)
 {
-	int r = loop_add_fd(c->loop, channel_fd(c->channel), LOOP_READ,
-			    child_on_channel, c, &c->w_channel, e);
+	int r = 0;
 
-	if (r == 0)
+	if (c->channel)
+		r = loop_add_fd(c->loop, channel_fd(c->channel), LOOP_READ,
+				child_on_channel, c, &c->w_channel, e);
+	if (r == 0 && c->creator)
+		r = child_watch_exit(c, e);
+	else if (r == 0)
 		r = loop_add_fd(c->loop, c->sync_fd, LOOP_READ, child_on_sync,
 				c, &c->w_sync, e);
 	if (r == 0)
@@ -272,26 +283,28 @@ static void child_note_program(struct child *c, int fd)
 	c->program_size = (uint64_t)st.st_size;
 }
 
-int child_start(struct child *c, const char *role, const char *id,
-		const struct channel_format *format, struct loop *loop,
-		const struct child_handler *handler, void *owner,
-		unsigned int uid_index, bool candidate, struct err *e)
+static void child_init(struct child *c, const struct child_args *args)
 {
-	struct sandbox_spawn_args args = {0};
-	struct sandbox_child spawned;
-	int pair[2], pipefd[2], r;
-
 	memset(c, 0, sizeof(*c));
-	snprintf(c->role, sizeof(c->role), "%s", role);
-	snprintf(c->id, sizeof(c->id), "%s", id);
+	snprintf(c->role, sizeof(c->role), "%s", args->role);
+	snprintf(c->id, sizeof(c->id), "%s", args->id);
 	c->pidfd = -1;
 	c->sync_fd = -1;
 	c->log_fd = -1;
-	c->loop = loop;
-	c->handler = handler;
-	c->owner = owner;
+	c->held_channel = -1;
+	c->loop = args->loop;
+	c->handler = args->handler;
+	c->owner = args->owner;
 	c->next_seq = 1;
+}
 
+int child_start(struct child *c, const struct child_args *args, struct err *e)
+{
+	struct sandbox_spawn_args spawn = {0};
+	struct sandbox_child spawned;
+	int pair[2], pipefd[2], r;
+
+	child_init(c, args);
 	r = channel_pair(pair, e);
 	if (r < 0)
 		return r;
@@ -303,29 +316,29 @@ int child_start(struct child *c, const char *role, const char *id,
 	c->log_fd = pipefd[0];
 	auto_fd log_end = pipefd[1];
 
-	args.manifest = sandbox_manifest_find(role);
-	check(args.manifest);
-	args.program_fd = programs_fd(role, candidate);
-	args.null_fd = programs_null_fd();
-	args.log_fd = log_end;
-	args.channel_fd = theirs;
-	args.host_uid = child_host_id(uid_index);
-	args.host_gid = args.host_uid;
-	args.cgroup_fd = -1;
-	args.die_with_parent = true;
-	r = sandbox_spawn_begin(&args, &spawned, e);
+	spawn.manifest = sandbox_manifest_find(args->role);
+	check(spawn.manifest);
+	spawn.program_fd = programs_fd(args->role, args->candidate);
+	spawn.null_fd = programs_null_fd();
+	spawn.log_fd = log_end;
+	spawn.channel_fd = theirs;
+	spawn.host_uid = child_host_id(args->uid_index);
+	spawn.host_gid = spawn.host_uid;
+	spawn.cgroup_fd = -1;
+	spawn.die_with_parent = !args->outlives;
+	r = sandbox_spawn_begin(&spawn, &spawned, e);
 	if (r < 0) {
 		c->log_fd = fd_close(c->log_fd);
-		err_prefix(e, "cannot start bulkhead-%s", role);
+		err_prefix(e, "cannot start bulkhead-%s", args->role);
 		return r;
 	}
 	c->pid = spawned.pid;
-	c->host_uid = args.host_uid;
-	child_note_program(c, args.program_fd);
+	c->host_uid = spawn.host_uid;
+	child_note_program(c, spawn.program_fd);
 	c->pidfd = spawned.pidfd;
 	c->sync_fd = spawned.sync_fd;
 	c->outer = spawned.outer;
-	r = channel_new(mine, format, false, &c->channel, e);
+	r = channel_new(mine, args->format, false, &c->channel, e);
 	if (r == 0) {
 		take_fd(&mine);
 		r = child_watch(c, e);
@@ -432,7 +445,7 @@ static void child_reap(struct child *c)
 		log_error("bulkhead-%s, pid %d, does not end: it waits for the "
 			  "host's storage or network",
 			  c->role, c->pid);
-	else
+	else if (!c->creator)
 		waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG);
 	c->pid = 0;
 }
@@ -455,6 +468,7 @@ void child_stop(struct child *c)
 		c->sync_fd = fd_close(c->sync_fd);
 		c->pidfd = fd_close(c->pidfd);
 		c->log_fd = fd_close(c->log_fd);
+		c->held_channel = fd_close(c->held_channel);
 	}
 }
 
@@ -473,13 +487,91 @@ static void child_copy_notes(char (*dst)[SANDBOX_NOTE_MAX],
 	}
 }
 
+static void child_take_report(struct sandbox_report *r,
+			      const Bulkhead__SandboxReport *m)
+{
+	if (!m)
+		return;
+	child_copy_notes(r->layers, &r->num_layers, m->layers, m->n_layers);
+	child_copy_notes(r->downgrades, &r->num_downgrades, m->downgrades,
+			 m->n_downgrades);
+	r->syscalls = m->syscalls;
+}
+
 void child_note_sandbox(struct child *c, const Bulkhead__SandboxReport *r)
 {
-	if (!r)
-		return;
-	child_copy_notes(c->inner.layers, &c->inner.num_layers, r->layers,
-			 r->n_layers);
-	child_copy_notes(c->inner.downgrades, &c->inner.num_downgrades,
-			 r->downgrades, r->n_downgrades);
-	c->inner.syscalls = r->syscalls;
+	child_take_report(&c->inner, r);
+}
+
+/* ---- for another broker, and from one ---- */
+
+static void child_keep_report(struct sandbox_report *r, char **layers,
+			      char **downgrades, Bulkhead__SandboxReport *m)
+{
+	bulkhead__sandbox_report__init(m);
+	for (unsigned int i = 0; i < r->num_layers; i++)
+		layers[i] = r->layers[i];
+	for (unsigned int i = 0; i < r->num_downgrades; i++)
+		downgrades[i] = r->downgrades[i];
+	m->layers = layers;
+	m->n_layers = r->num_layers;
+	m->downgrades = downgrades;
+	m->n_downgrades = r->num_downgrades;
+	m->syscalls = r->syscalls;
+}
+
+unsigned int child_keep(struct child *c, struct child_kept *ret, int *fds)
+{
+	Bulkhead__KeptProcess *m = &ret->msg;
+	int channel = c->channel ? channel_fd(c->channel) : c->held_channel;
+	unsigned int n = 0;
+
+	bulkhead__kept_process__init(m);
+	m->pid = c->pid;
+	m->host_uid = c->host_uid;
+	m->program_dev = c->program_dev;
+	m->program_ino = c->program_ino;
+	m->program_size = c->program_size;
+	m->creator = c->creator ? c->creator : getpid();
+	child_keep_report(&c->outer, ret->lists[0], ret->lists[1],
+			  &ret->outer);
+	child_keep_report(&c->inner, ret->lists[2], ret->lists[3],
+			  &ret->inner);
+	m->outer = &ret->outer;
+	m->inner = &ret->inner;
+	fds[n++] = c->pidfd;
+	fds[n++] = c->log_fd;
+	m->has_channel = channel >= 0;
+	if (m->has_channel)
+		fds[n++] = channel;
+	return n;
+}
+
+int child_adopt(struct child *c, const struct child_args *args,
+		const Bulkhead__KeptProcess *m, int *fds,
+		struct channel *channel, struct err *e)
+{
+	int r;
+
+	child_init(c, args);
+	c->pid = m->pid;
+	c->creator = m->creator;
+	c->host_uid = m->host_uid;
+	c->program_dev = m->program_dev;
+	c->program_ino = m->program_ino;
+	c->program_size = m->program_size;
+	child_take_report(&c->outer, m->outer);
+	child_take_report(&c->inner, m->inner);
+	c->next_seq = c->first_seq = args->generation << 24;
+	c->channel = channel;
+	c->pidfd = take_fd(&fds[0]);
+	c->log_fd = take_fd(&fds[1]);
+	if (m->has_channel && !channel)
+		c->held_channel = take_fd(&fds[2]);
+	r = child_watch(c, e);
+	if (r < 0) {
+		c->pid = 0; /* not to be killed for our trouble */
+		child_stop(c);
+	}
+	return r;
 }

@@ -18,6 +18,7 @@
 #include "common/channel/loop.h"
 #include "common/sandbox/sandbox.h"
 #include "proto/common.pb-c.h"
+#include "proto/keeper.pb-c.h"
 
 #define CHILD_PENDING_MAX 256 /* requests without an answer */
 #define CHILD_NAME_MAX	  64
@@ -73,23 +74,56 @@ struct child {
 	struct sandbox_report outer;
 	struct sandbox_report inner; /* what it reported itself */
 	bool expected_exit;	     /* leaving is no failure (loader, stop) */
+	/* A broker that died had started it. Its exit status is not ours to
+	 * know. A device of such a broker has no channel here: it serves the
+	 * guest until it is replaced. */
+	pid_t creator;	    /* 0: we */
+	uint32_t first_seq; /* of our requests */
+	int held_channel;   /* what keeps a device from ending; else -1 */
 	bool gone;		     /* handler->gone was called */
 	char failure[128];	     /* what child_fail() killed it for */
 };
 
+struct child_args {
+	const char *role, *id;
+	const struct channel_format *format;
+	struct loop *loop;
+	const struct child_handler *handler;
+	void *owner;
+	unsigned int uid_index;
+	bool candidate; /* the program of an upgrade (programs.h) */
+	bool outlives;	/* us, since a keeper holds its channel */
+	/* child_adopt(): which broker we are, from 1 to 127: no two number
+	 * their requests alike. */
+	uint32_t generation;
+};
+
 /**
- * child_start() - Spawn @role's program confined and watch it
+ * child_start() - Spawn the role's program confined and watch it
  * @c: Zeroed or finished with child_stop()
- * @candidate: The program of an upgrade (programs.h)
  *
  * Does not wait until the program runs, so that children confine themselves
  * at the same time. Requests may be sent at once. A child that fails on its way
  * is told to the owner as gone.
  */
-int child_start(struct child *c, const char *role, const char *id,
-		const struct channel_format *format, struct loop *loop,
-		const struct child_handler *handler, void *owner,
-		unsigned int uid_index, bool candidate, struct err *e);
+int child_start(struct child *c, const struct child_args *args, struct err *e);
+
+/** child_keep() - Describe it for another broker
+ *  @m: Texts point into @c and @lists; @fds: gets CHILD_KEPT_FDS at most */
+#define CHILD_KEPT_FDS 3
+struct child_kept {
+	Bulkhead__KeptProcess msg;
+	Bulkhead__SandboxReport outer, inner;
+	char *lists[4][SANDBOX_MAX_NOTES];
+};
+unsigned int child_keep(struct child *c, struct child_kept *ret, int *fds);
+
+/** child_adopt() - Watch one that a dead broker had started
+ *  @fds: As child_keep() gave them; taken over on success
+ *  @channel: Its channel, taken over; NULL: it is held, not used */
+int child_adopt(struct child *c, const struct child_args *args,
+		const Bulkhead__KeptProcess *m, int *fds,
+		struct channel *channel, struct err *e);
 
 /** child_request() - Send @body numbered; @cb gets the answer */
 int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,

@@ -14,6 +14,7 @@ struct cli_command {
 };
 
 int cli_run(int argc, char **argv);
+int cli_adopt(int argc, char **argv);
 int cli_ps(int argc, char **argv);
 int cli_power_button(int argc, char **argv);
 int cli_stop(int argc, char **argv);

@@ -620,6 +620,17 @@ int config_parse_audit(struct config *c, const char *value, struct err *e)
 		       value);
 }
 
+int config_parse_keeper(struct config *c, const char *value, struct err *e)
+{
+	bool on;
+
+	if (option_bool(value, &on) < 0)
+		return err_set(e, -EINVAL, "--keeper %s: it is on or off",
+			       value);
+	c->keeper = on ? CONFIG_KEEPER_ON : CONFIG_KEEPER_OFF;
+	return 0;
+}
+
 /* ---- the whole ---- */
 
 static int config_check_cpus(struct config_cpus *c, struct err *e)

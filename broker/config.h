@@ -106,6 +106,9 @@ struct config_platform {
 /* What an audit that fails means (broker/audit_gate.h). */
 enum config_audit { CONFIG_AUDIT_ENFORCE, CONFIG_AUDIT_WARN, CONFIG_AUDIT_OFF };
 
+/* Does the VM outlive its broker (broker/keep.h)? */
+enum config_keeper { CONFIG_KEEPER_AUTO, CONFIG_KEEPER_ON, CONFIG_KEEPER_OFF };
+
 struct config {
 	char *name; /* of the VM in `bulkhead ps`; NULL = "vm-<pid>" */
 	char *kernel;
@@ -123,6 +126,7 @@ struct config {
 	struct config_console debug_console; /* off */
 	char *rng_src;			     /* "/dev/urandom" */
 	enum config_audit audit;	     /* enforce */
+	enum config_keeper keeper;	     /* auto: unless on a terminal */
 	char *log_file;
 	int verbosity;	  /* number of -v */
 	char *api_socket; /* reserved */
@@ -142,6 +146,7 @@ int config_parse_console(struct config_console *con, const char *option,
 			 const char *value, struct err *e);
 int config_parse_rng(struct config *c, const char *value, struct err *e);
 int config_parse_audit(struct config *c, const char *value, struct err *e);
+int config_parse_keeper(struct config *c, const char *value, struct err *e);
 
 /** config_check() - What only shows with all options known; fills ids */
 int config_check(struct config *c, struct err *e);

@@ -309,8 +309,8 @@ static void control_on_client(int fd, unsigned int events, void *arg)
 	}
 }
 
-int control_new(struct family *f, const char *name, struct control **ret,
-		struct err *e)
+static int control_serve(struct family *f, const char *name, const char *path,
+			 int *fd, struct control **ret, struct err *e)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
@@ -318,21 +318,47 @@ int control_new(struct family *f, const char *name, struct control **ret,
 	if (!c)
 		return err_set(e, -ENOMEM, "no memory for the control socket");
 	c->family = f;
-	c->fd = -1;
 	snprintf(c->name, sizeof(c->name), "%s", name);
-	r = rundir_listen(name, c->path, sizeof(c->path), &c->fd, e);
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	r = loop_add_fd(f->loop, *fd, LOOP_READ, control_on_client, c,
+			&c->watch, e);
 	if (r < 0) {
 		free(c);
 		return r;
 	}
-	r = loop_add_fd(f->loop, c->fd, LOOP_READ, control_on_client, c,
-			&c->watch, e);
-	if (r < 0) {
-		control_free(c);
-		return r;
-	}
+	c->fd = take_fd(fd);
 	*ret = c;
 	return 0;
+}
+
+int control_new(struct family *f, const char *name, struct control **ret,
+		struct err *e)
+{
+	char path[sizeof((*ret)->path)];
+	int fd, r = rundir_listen(name, path, sizeof(path), &fd, e);
+
+	if (r < 0)
+		return r;
+	r = control_serve(f, name, path, &fd, ret, e);
+	if (r < 0) {
+		unlink(path);
+		fd_close(fd);
+	}
+	return r;
+}
+
+int control_adopt(struct family *f, const char *name, int *fd,
+		  struct control **ret, struct err *e)
+{
+	char path[sizeof((*ret)->path)];
+	int r = rundir_socket(name, path, sizeof(path), e);
+
+	return r < 0 ? r : control_serve(f, name, path, fd, ret, e);
+}
+
+int control_fd(const struct control *c)
+{
+	return c->fd;
 }
 
 void control_free(struct control *c)

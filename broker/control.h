@@ -16,6 +16,11 @@ struct control;
 
 int control_new(struct family *f, const char *name, struct control **ret,
 		struct err *e);
+/** control_adopt() - A dead broker's socket; @fd: taken over on success */
+int control_adopt(struct family *f, const char *name, int *fd,
+		  struct control **ret, struct err *e);
+/** control_fd() - Where commands connect */
+int control_fd(const struct control *c);
 void control_free(struct control *c); /* NULL allowed; removes the socket */
 
 #endif

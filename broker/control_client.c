@@ -24,13 +24,20 @@ void control_close(struct control_conn *c)
 int control_ask(struct control_conn *c, Bulkhead__ControlBody *body,
 		const Bulkhead__ControlMessage **ret, struct err *e)
 {
+	return control_ask_fds(c, body, NULL, 0, ret, e);
+}
+
+int control_ask_fds(struct control_conn *c, Bulkhead__ControlBody *body,
+		    const int *fds, unsigned int num_fds,
+		    const Bulkhead__ControlMessage **ret, struct err *e)
+{
 	Bulkhead__ControlMessage m = BULKHEAD__CONTROL_MESSAGE__INIT;
 	const Bulkhead__ControlMessage *answer;
 	int r;
 
 	m.seq = ++c->next_seq;
 	m.body = body;
-	r = channel_send(c->channel, &m.base, NULL, 0, e);
+	r = channel_send(c->channel, &m.base, fds, num_fds, e);
 	if (r < 0)
 		return r;
 	channel_msg_done(&c->last);
@@ -56,6 +63,7 @@ int control_open(struct control_conn *c, int fd, struct err *e)
 {
 	Bulkhead__ControlBody body = BULKHEAD__CONTROL_BODY__INIT;
 	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
+	const Bulkhead__ControlMessage *answer;
 	struct timeval tv = {.tv_sec = CONTROL_TIMEOUT_S};
 	int r;
 
@@ -74,9 +82,13 @@ int control_open(struct control_conn *c, int fd, struct err *e)
 	hello.max_version = CHANNEL_VERSION;
 	body.kind_case = BULKHEAD__CONTROL_BODY__KIND_HELLO;
 	body.hello = &hello;
-	r = control_ask(c, &body, NULL, e);
+	r = control_ask(c, &body, &answer, e);
 	if (r < 0)
 		control_close(c);
+	else if (answer->body && answer->body->kind_case ==
+					 BULKHEAD__CONTROL_BODY__KIND_HELLO_REPLY)
+		c->orphaned = !strcmp(answer->body->hello_reply->program,
+				      "bulkhead-keeper");
 	return r;
 }
 

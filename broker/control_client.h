@@ -4,6 +4,8 @@
 
 /* A command's end of a VM's control socket. */
 
+#include <stdbool.h>
+
 #include "common/channel/channel.h"
 #include "proto/control.pb-c.h"
 
@@ -11,6 +13,7 @@ struct control_conn {
 	struct channel *channel;
 	uint32_t next_seq;
 	struct channel_msg last; /* what the last answer points into */
+	bool orphaned;		 /* a keeper answers: the broker died */
 };
 
 /** control_open() - Take a connected descriptor over and say hello */
@@ -21,5 +24,9 @@ void control_close(struct control_conn *c);
  *  with an error is this function's error */
 int control_ask(struct control_conn *c, Bulkhead__ControlBody *body,
 		const Bulkhead__ControlMessage **ret, struct err *e);
+/** control_ask_fds() - One that carries descriptors; they stay the caller's */
+int control_ask_fds(struct control_conn *c, Bulkhead__ControlBody *body,
+		    const int *fds, unsigned int num_fds,
+		    const Bulkhead__ControlMessage **ret, struct err *e);
 
 #endif

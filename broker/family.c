@@ -14,12 +14,14 @@
 
 #include "broker/audit_gate.h"
 #include "broker/family_core.h"
+#include "broker/keep.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
 
 #define FAMILY_START_MS	  120000 /* emulated hosts are slow */
+#define FAMILY_ADOPT_MS	  10000
 #define FAMILY_QUIESCE_MS 2000
 
 const char *family_state_name(enum family_state state)
@@ -27,6 +29,7 @@ const char *family_state_name(enum family_state state)
 	static const char *const names[] = {
 		[FAMILY_OPENING] = "created",
 		[FAMILY_STARTING] = "starting",
+		[FAMILY_ADOPTING] = "adopting",
 		[FAMILY_RUNNING] = "running",
 		[FAMILY_STOPPING] = "stopping",
 		[FAMILY_RESETTING] = "rebooting",
@@ -59,7 +62,7 @@ static int family_open_file(const char *path, const char *option, int *ret,
 	return 0;
 }
 
-static int family_open_hypervisor(struct family *f, struct err *e)
+int family_open_hypervisor(struct family *f, struct err *e)
 {
 	f->hv_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (f->hv_fd >= 0)
@@ -80,41 +83,48 @@ static struct session *family_add_device(struct family *f, const char *role,
 {
 	struct session *s = &f->devices[f->num_devices];
 
+	check(f->num_devices < FAMILY_DEVICES_MAX);
 	session_init(s, f, f->num_devices, role, id);
 	f->num_devices++;
 	return s;
 }
 
 /* The PCI slots follow from this order: console, disks, nets, rng. */
-static int family_open_devices(struct family *f, struct err *e)
+static void family_add_devices(struct family *f)
 {
 	const struct config *cfg = f->cfg;
 	struct session *s;
-	int r = 0;
 
-	if (cfg->console.mode != CONSOLE_OFF) {
-		s = family_add_device(f, "console", "__console");
-		r = open_console(&cfg->console, "console", &s->opened, e);
-	}
-	for (uint32_t i = 0; r == 0 && i < cfg->num_disks; i++) {
+	if (cfg->console.mode != CONSOLE_OFF)
+		family_add_device(f, "console", "__console");
+	for (uint32_t i = 0; i < cfg->num_disks; i++) {
 		s = family_add_device(f, "blk", cfg->disks[i].id);
 		s->num_queues = cfg->disks[i].num_queues;
 		s->queue_size = cfg->disks[i].queue_size;
 		s->no_packed = !cfg->disks[i].packed;
-		r = open_disk(&cfg->disks[i], &s->opened, e);
 	}
-	for (uint32_t i = 0; r == 0 && i < cfg->num_nets; i++) {
+	for (uint32_t i = 0; i < cfg->num_nets; i++) {
 		s = family_add_device(f, "net", cfg->nets[i].id);
 		s->num_queues = cfg->nets[i].num_queues;
 		s->queue_size = cfg->nets[i].queue_size;
 		s->no_packed = !cfg->nets[i].packed;
-		r = open_net(&cfg->nets[i], &s->opened, e);
 	}
-	if (r == 0) {
-		s = family_add_device(f, "rng", "__rng");
-		r = open_rng(cfg->rng_src, &s->opened, e);
-	}
-	return r;
+	family_add_device(f, "rng", "__rng");
+}
+
+static int family_open_devices(struct family *f, struct err *e)
+{
+	const struct config *cfg = f->cfg;
+	struct session *s = f->devices;
+	int r = 0;
+
+	if (cfg->console.mode != CONSOLE_OFF)
+		r = open_console(&cfg->console, "console", &s++->opened, e);
+	for (uint32_t i = 0; r == 0 && i < cfg->num_disks; i++)
+		r = open_disk(&cfg->disks[i], &s++->opened, e);
+	for (uint32_t i = 0; r == 0 && i < cfg->num_nets; i++)
+		r = open_net(&cfg->nets[i], &s++->opened, e);
+	return r < 0 ? r : open_rng(cfg->rng_src, &s->opened, e);
 }
 
 static int family_open_serial(struct family *f, struct err *e)
@@ -139,11 +149,10 @@ static int family_open_serial(struct family *f, struct err *e)
 	return r;
 }
 
-int family_open(struct family *f, const struct config *cfg, struct loop *loop,
-		struct err *e)
+void family_prepare(struct family *f, const struct config *cfg,
+		    struct loop *loop)
 {
 	struct timespec ts;
-	int r;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	f->start_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
@@ -152,6 +161,15 @@ int family_open(struct family *f, const struct config *cfg, struct loop *loop,
 	f->hv_fd = f->kernel_fd = f->initramfs_fd = -1;
 	opened_init(&f->serial);
 	opened_init(&f->debug_console);
+	family_add_devices(f);
+}
+
+int family_open(struct family *f, const struct config *cfg, struct loop *loop,
+		struct err *e)
+{
+	int r;
+
+	family_prepare(f, cfg, loop);
 	r = family_open_hypervisor(f, e);
 	if (r == 0)
 		r = family_open_file(cfg->kernel, "--kernel", &f->kernel_fd, e);
@@ -177,6 +195,8 @@ static void family_on_deadline(void *arg)
 	if (f->state == FAMILY_STARTING)
 		family_fail(f, "the VM did not start within %d s",
 			    FAMILY_START_MS / 1000);
+	else if (f->state == FAMILY_ADOPTING)
+		family_abandon(f, "the core does not answer");
 	else
 		family_finish(f);
 }
@@ -236,6 +256,23 @@ static void family_on_heartbeat(void *arg)
 	loop_timer_arm(f->w_heartbeat, SESSION_PING_MS);
 }
 
+static int family_watch(struct family *f, struct err *e)
+{
+	int r = 0;
+
+	if (!f->w_heartbeat) {
+		r = loop_add_timer(f->loop, family_on_heartbeat, f,
+				   &f->w_heartbeat, e);
+		if (r == 0)
+			loop_timer_arm(f->w_heartbeat, SESSION_PING_MS);
+	}
+	if (r == 0 && f->serial.listen_fd >= 0 && !f->w_serial_listen)
+		r = loop_add_fd(f->loop, f->serial.listen_fd, LOOP_READ,
+				family_on_serial_client, f, &f->w_serial_listen,
+				e);
+	return r;
+}
+
 int family_start(struct family *f, struct err *e)
 {
 	int r;
@@ -244,12 +281,6 @@ int family_start(struct family *f, struct err *e)
 	f->devices_added = 0;
 	f->boot_sent = false;
 	r = family_arm_deadline(f, FAMILY_START_MS, e);
-	if (r == 0 && !f->w_heartbeat) {
-		r = loop_add_timer(f->loop, family_on_heartbeat, f,
-				   &f->w_heartbeat, e);
-		if (r == 0)
-			loop_timer_arm(f->w_heartbeat, SESSION_PING_MS);
-	}
 	/* The core first: it has the most to do. */
 	if (r == 0)
 		r = family_core_start(f, e);
@@ -257,17 +288,41 @@ int family_start(struct family *f, struct err *e)
 		r = family_loader_start(f, e);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
 		r = session_start(&f->devices[i], e);
-	if (r == 0 && f->serial.listen_fd >= 0 && !f->w_serial_listen)
-		r = loop_add_fd(f->loop, f->serial.listen_fd, LOOP_READ,
-				family_on_serial_client, f, &f->w_serial_listen,
-				e);
-	return r;
+	return r < 0 ? r : family_watch(f, e);
+}
+
+int family_adopt(struct family *f, const Bulkhead__KeptProcess *m, int *fds,
+		 struct err *e)
+{
+	int r;
+
+	f->state = FAMILY_ADOPTING;
+	r = family_arm_deadline(f, FAMILY_ADOPT_MS, e);
+	if (r == 0)
+		r = family_core_adopt(f, m, fds, e);
+	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
+		r = session_client_listen(&f->devices[i], e);
+	return r < 0 ? r : family_watch(f, e);
+}
+
+void family_abandon(struct family *f, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_error("%s; the VM stays without broker", text);
+	f->abandoned = true;
+	loop_stop(f->loop, 1);
 }
 
 /* ---- end ---- */
 
 static void family_end_processes(struct family *f)
 {
+	keep_forget(f);
 	if (f->w_deadline)
 		loop_timer_disarm(f->w_deadline);
 	audit_gate_free(f);
@@ -358,6 +413,8 @@ void family_fail(struct family *f, const char *fmt, ...)
 
 void family_close(struct family *f)
 {
+	if (f->abandoned)
+		return;
 	family_end_processes(f);
 	for (unsigned int i = 0; i < f->num_devices; i++)
 		session_close(&f->devices[i]);
@@ -368,6 +425,7 @@ void family_close(struct family *f)
 	f->w_serial_listen = f->w_deadline = f->w_heartbeat = NULL;
 	opened_close(&f->serial);
 	opened_close(&f->debug_console);
+	keep_free(f);
 	f->hv_fd = fd_close(f->hv_fd);
 	f->kernel_fd = fd_close(f->kernel_fd);
 	f->initramfs_fd = fd_close(f->initramfs_fd);
@@ -389,7 +447,7 @@ void family_device_ready(struct family *f, struct session *s)
 
 bool family_may_recover(const struct family *f)
 {
-	return f->state == FAMILY_RUNNING;
+	return f->state == FAMILY_RUNNING || f->state == FAMILY_ADOPTING;
 }
 
 int family_upgrade(struct family *f, const char *id, struct err *e)
@@ -442,7 +500,7 @@ void family_console_size(struct family *f, uint32_t cols, uint32_t rows)
 	/* The present process is told; a replacement is set up with it. */
 	f->devices[0].opened.console.cols = cols;
 	f->devices[0].opened.console.rows = rows;
-	if (f->devices[0].proc)
+	if (session_is_served(&f->devices[0]))
 		child_request(&f->devices[0].proc->child, &body.base, NULL, 0,
 			      NULL, NULL, NULL);
 }

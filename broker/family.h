@@ -15,6 +15,11 @@
  *   running   relay; events
  *   stopping  devices reach a clean point, then everything is ended
  *
+ * A broker that takes over from one that died (adopt.c) begins at
+ *
+ *   adopting  core: Adopt -> Adopted, DeviceState for each device, which is
+ *             replaced -> running
+ *
  * A guest reset ends all processes and starts new ones on the same host
  * resources. Every way out runs family_close(): nothing stays behind.
  */
@@ -32,12 +37,14 @@
 enum family_state {
 	FAMILY_OPENING,
 	FAMILY_STARTING,
+	FAMILY_ADOPTING,
 	FAMILY_RUNNING,
 	FAMILY_STOPPING,
 	FAMILY_RESETTING,
 };
 
 struct audit_gate;
+struct keep;
 
 struct family {
 	const struct config *cfg;
@@ -45,6 +52,9 @@ struct family {
 	enum family_state state;
 	struct sandbox_report own; /* what confines the broker */
 	struct audit_gate *audit;  /* owned; audit_gate.c's */
+	struct keep *keep;	   /* owned; NULL: the VM ends with us */
+	uint32_t generation;	   /* 0: we started the VM */
+	bool abandoned;		   /* the adoption failed: touch nothing */
 	struct child core;
 	struct child loader;
 	struct session devices[FAMILY_DEVICES_MAX];
@@ -82,6 +92,27 @@ struct family {
  */
 int family_open(struct family *f, const struct config *cfg, struct loop *loop,
 		struct err *e);
+
+/** family_prepare() - The part that opens nothing: sessions for the devices */
+void family_prepare(struct family *f, const struct config *cfg,
+		    struct loop *loop);
+
+/** family_open_hypervisor() - For the core, or for the next one after a
+ *  reset */
+int family_open_hypervisor(struct family *f, struct err *e);
+
+/**
+ * family_adopt() - Go on with the processes of a broker that died
+ * @f:    Prepared, and filled with what that broker left
+ * @m:    The core; @fds: its descriptors, taken over on success
+ *
+ * If it fails, also later, the VM is as it was: without broker.
+ */
+int family_adopt(struct family *f, const Bulkhead__KeptProcess *m, int *fds,
+		 struct err *e);
+/** family_abandon() - An adoption failed; loop_stop() */
+void family_abandon(struct family *f, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /** family_start() - Start the processes; progress is made in the loop */
 int family_start(struct family *f, struct err *e);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "broker/audit_gate.h"
+#include "broker/keep.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
@@ -227,19 +228,33 @@ static unsigned int family_core_fds(struct family *f, Bulkhead__CreateVm *m,
 	return n;
 }
 
+static struct child_args family_core_args(struct family *f)
+{
+	return (struct child_args){
+		.role = "core",
+		.id = "",
+		.format = &channel_format_core,
+		.loop = f->loop,
+		.handler = &family_core_handler,
+		.owner = f,
+		.outlives = f->keep,
+		.generation = f->generation,
+	};
+}
+
 int family_core_start(struct family *f, struct err *e)
 {
 	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
 	Bulkhead__CreateVm create = BULKHEAD__CREATE_VM__INIT;
 	Bulkhead__MemoryConfig memory = BULKHEAD__MEMORY_CONFIG__INIT;
 	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
+	struct child_args args = family_core_args(f);
 	struct family_cpus cpus;
 	int fds[8];
 	unsigned int n;
 	int r;
 
-	r = child_start(&f->core, "core", "", &channel_format_core, f->loop,
-			&family_core_handler, f, 0, false, e);
+	r = child_start(&f->core, &args, e);
 	if (r < 0)
 		return r;
 	family_fill_hello(&hello);
@@ -327,6 +342,7 @@ static void family_on_booted(struct child *c, const struct envelope *env,
 	f->running_ns = family_now_ns();
 	log_info("guest started %.1f ms after the launch",
 		 (double)(f->running_ns - f->start_ns) / 1e6);
+	keep_all(f);
 	if (f->on_running)
 		f->on_running(f);
 }
@@ -402,6 +418,19 @@ static int family_relay_to_device(struct family *f, const struct envelope *env,
 			     num_fds, e);
 }
 
+/* After Adopted. A guest that has ended needs no devices. */
+static int family_on_device_state(struct family *f,
+				  const Bulkhead__DeviceState *m, int *fds,
+				  struct err *e)
+{
+	if (m->device >= f->num_devices)
+		return err_set(e, -EPROTO, "state of device %u of %u",
+			       m->device, f->num_devices);
+	if (f->state != FAMILY_RUNNING)
+		return 0;
+	return session_adopt_record(&f->devices[m->device], m, fds, e);
+}
+
 static void family_vm_event(struct family *f, const Bulkhead__VmEvent *ev)
 {
 	switch (ev->kind) {
@@ -432,9 +461,16 @@ static int family_core_on_message(struct child *c, const struct envelope *env,
 	const Bulkhead__CoreBody *body = (const void *)env->body;
 	struct family *f = c->owner;
 
+	/* Said to a broker that died; it is told again in another way. */
+	if (f->state == FAMILY_ADOPTING)
+		return 0;
 	switch (body->kind_case) {
 	case BULKHEAD__CORE_BODY__KIND_DEVICE:
 		return family_relay_to_device(f, env, fds, num_fds, e);
+	case BULKHEAD__CORE_BODY__KIND_DEVICE_STATE:
+		if (family_on_device_state(f, body->device_state, fds, e) < 0)
+			return e->code;
+		break;
 	case BULKHEAD__CORE_BODY__KIND_VM_EVENT:
 		family_vm_event(f, body->vm_event);
 		break;
@@ -447,6 +483,54 @@ static int family_core_on_message(struct child *c, const struct envelope *env,
 			       (int)body->kind_case);
 	}
 	return child_answer(c, env->seq, 0, NULL, NULL, e);
+}
+
+static void family_on_adopted(struct child *c, const struct envelope *env,
+			      int *fds, void *arg)
+{
+	const Bulkhead__CoreBody *body = (const void *)env->body;
+	struct family *f = c->owner;
+
+	(void)fds;
+	(void)arg;
+	if (env->status->code || !body ||
+	    body->kind_case != BULKHEAD__CORE_BODY__KIND_ADOPTED) {
+		family_abandon(f, "the core refuses another broker: %s",
+			       env->status->text);
+		return;
+	}
+	f->state = FAMILY_RUNNING;
+	loop_timer_disarm(f->w_deadline);
+	f->serial_has_client = body->adopted->serial_client;
+	log_info("adopted");
+	if (body->adopted->end)
+		family_vm_event(f, body->adopted->end);
+	if (f->on_running)
+		f->on_running(f);
+}
+
+int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,
+		      int *fds, struct err *e)
+{
+	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
+	Bulkhead__Adopt adopt = BULKHEAD__ADOPT__INIT;
+	struct child_args args = family_core_args(f);
+	struct channel *channel;
+	int r = m->has_channel ? 0 : -EBADMSG;
+
+	if (r < 0)
+		return err_set(e, r, "a core without channel");
+	r = channel_new(fds[2], &channel_format_core, false, &channel, e);
+	if (r < 0)
+		return r;
+	take_fd(&fds[2]);
+	r = child_adopt(&f->core, &args, m, fds, channel, e);
+	if (r < 0)
+		return r;
+	body.kind_case = BULKHEAD__CORE_BODY__KIND_ADOPT;
+	body.adopt = &adopt;
+	return family_core_request(f, &body, NULL, 0, family_on_adopted, NULL,
+				   e);
 }
 
 static void family_on_event_taken(struct child *c, const struct envelope *env,
@@ -523,8 +607,16 @@ int family_loader_start(struct family *f, struct err *e)
 {
 	Bulkhead__LoaderBody body = BULKHEAD__LOADER_BODY__INIT;
 	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
-	int r = child_start(&f->loader, "loader", "", &channel_format_loader,
-			    f->loop, &family_loader_handler, f, 1, false, e);
+	const struct child_args args = {
+		.role = "loader",
+		.id = "",
+		.format = &channel_format_loader,
+		.loop = f->loop,
+		.handler = &family_loader_handler,
+		.owner = f,
+		.uid_index = 1,
+	};
+	int r = child_start(&f->loader, &args, e);
 
 	if (r < 0)
 		return r;

@@ -8,6 +8,9 @@
 
 int family_core_start(struct family *f, struct err *e);
 int family_loader_start(struct family *f, struct err *e);
+/** family_core_adopt() - A dead broker's core; Adopt */
+int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,
+		      int *fds, struct err *e);
 
 /** family_core_add_device() - Once the device and the VM are there */
 int family_core_add_device(struct family *f, struct session *s, struct err *e);

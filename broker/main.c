@@ -8,6 +8,7 @@
 
 static const struct cli_command commands[] = {
 	{"run", "run a VM in the foreground", cli_run},
+	{"adopt", "take over a VM whose broker died", cli_adopt},
 	{"ps", "list the running VMs and their processes", cli_ps},
 	{"audit", "check what really confines the processes", cli_audit},
 	{"power-button", "press a running VM's power button", cli_power_button},

@@ -14,6 +14,7 @@
 #include "broker/config.h"
 #include "common/base/err.h"
 #include "proto/device.pb-c.h"
+#include "proto/keeper.pb-c.h"
 
 #define OPENED_MAX_FDS 16
 
@@ -42,6 +43,23 @@ struct opened {
 
 void opened_init(struct opened *o);
 void opened_close(struct opened *o);
+
+/** opened_fill_setup() - The back end's part of DeviceSetup for @role, "blk",
+ *  "net", "console" or "rng"; points into @o */
+void opened_fill_setup(struct opened *o, const char *role,
+		       Bulkhead__DeviceSetup *m);
+
+/** opened_keep() - Describe it for another broker; texts point into @o
+ *  @fds: Gets OPENED_KEPT_FDS at most; Return: their number */
+#define OPENED_KEPT_FDS (OPENED_MAX_FDS + 4)
+unsigned int opened_keep(struct opened *o, const char *role,
+			 Bulkhead__KeptBackend *ret,
+			 Bulkhead__DeviceSetup *setup, int *fds);
+
+/** opened_adopt() - What a dead broker had opened
+ *  @fds: Taken over. Return: how many, or negative errno */
+int opened_adopt(struct opened *o, const Bulkhead__KeptBackend *m, int *fds,
+		 unsigned int num_fds, struct err *e);
 
 int open_disk(const struct config_disk *c, struct opened *ret, struct err *e);
 int open_net(const struct config_net *c, struct opened *ret, struct err *e);

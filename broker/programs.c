@@ -24,6 +24,7 @@ static struct {
 	{.role = "net", .fd = -1, .candidate = -1},
 	{.role = "console", .fd = -1, .candidate = -1},
 	{.role = "rng", .fd = -1, .candidate = -1},
+	{.role = "keeper", .fd = -1, .candidate = -1},
 };
 
 static char programs_dir[PATH_MAX];

@@ -18,7 +18,9 @@
 #include "broker/family.h"
 #include "broker/logfile.h"
 #include "broker/narrow.h"
+#include "broker/keep.h"
 #include "broker/programs.h"
+#include "broker/run.h"
 #include "broker/rundir.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"
@@ -43,6 +45,7 @@ enum run_option {
 	RUN_API_SOCKET,
 	RUN_NAME,
 	RUN_AUDIT,
+	RUN_KEEPER,
 };
 
 static const struct option run_options[] = {
@@ -62,6 +65,7 @@ static const struct option run_options[] = {
 	{"api-socket", required_argument, NULL, RUN_API_SOCKET},
 	{"name", required_argument, NULL, RUN_NAME},
 	{"audit", required_argument, NULL, RUN_AUDIT},
+	{"keeper", required_argument, NULL, RUN_KEEPER},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -119,6 +123,11 @@ static void run_help(void)
 	       "  --audit MODE        enforce: start only what an audit of all "
 	       "processes passed;\n"
 	       "                      warn, off (enforce)\n"
+	       "  --keeper MODE       on: the guest survives the end of this "
+	       "process by a fault or\n"
+	       "                      by SIGKILL, see bulkhead-adopt(1); off "
+	       "(on, unless a console\n"
+	       "                      is on a terminal)\n"
 	       "  --log-file FILE     append the log there (standard error)\n"
 	       "  -v, -vv, -vvv       log more: info, debug, trace\n"
 	       "  --api-socket PATH   reserved for the REST API\n"
@@ -187,6 +196,8 @@ static int run_option(struct config *c, int opt, const char *value,
 		return run_set_text(&c->name, value);
 	case RUN_AUDIT:
 		return config_parse_audit(c, value, e);
+	case RUN_KEEPER:
+		return config_parse_keeper(c, value, e);
 	default:
 		return err_set(e, -EINVAL, "unknown option");
 	}
@@ -197,12 +208,13 @@ static int run_option(struct config *c, int opt, const char *value,
  * `--disk path=a path=b`: getopt hands such words over as option 1.
  * Return: -1 to go on, else the exit status.
  */
-static int run_parse(struct config *c, int argc, char **argv)
+int run_parse(struct config *c, int argc, char **argv)
 {
 	struct err e = {0};
 	int opt, last = 0;
 
 	opterr = 0;
+	optind = 0; /* `adopt` has parsed a command line of its own before */
 	while ((opt = getopt_long(argc, argv, "-:hvV", run_options, NULL)) !=
 	       -1) {
 		switch (opt) {
@@ -260,7 +272,7 @@ static void run_on_signal(int signo, void *arg)
 	}
 }
 
-static int run_watch_signals(struct loop *loop, struct family *f, struct err *e)
+int run_watch_signals(struct loop *loop, struct family *f, struct err *e)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
 	int r = 0;
@@ -272,14 +284,30 @@ static int run_watch_signals(struct loop *loop, struct family *f, struct err *e)
 	return r;
 }
 
-static void run_on_running(struct family *f)
+void run_on_running(struct family *f)
 {
 	(void)f;
 	/* What parsed, opened and started is not needed again. */
 	image_forget();
 }
 
-static int run_vm(const struct config *c, struct loop *loop)
+/* A guest on a terminal goes with whoever put it there. */
+static bool run_on_terminal(const struct config *c)
+{
+	return (c->console.mode == CONSOLE_TTY ||
+		c->serial.mode == CONSOLE_TTY ||
+		c->debug_console.mode == CONSOLE_TTY) &&
+	       (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO));
+}
+
+static bool run_wants_keeper(const struct config *c)
+{
+	return c->keeper == CONFIG_KEEPER_ON ||
+	       (c->keeper == CONFIG_KEEPER_AUTO && !run_on_terminal(c));
+}
+
+static int run_vm(const struct config *c, struct loop *loop, int argc,
+		  char **argv)
 {
 	struct control *control = NULL;
 	struct family *f = calloc(1, sizeof(*f));
@@ -301,6 +329,8 @@ static int run_vm(const struct config *c, struct loop *loop)
 		r = family_open(f, c, loop, &e);
 	if (r == 0)
 		r = control_new(f, name, &control, &e);
+	if (r == 0 && run_wants_keeper(c))
+		r = keep_new(f, name, argc, argv, control_fd(control), &e);
 	if (r == 0)
 		r = narrow_broker(&f->own, &e);
 	if (r == 0)
@@ -338,7 +368,7 @@ int cli_run(int argc, char **argv)
 		fprintf(stderr, "bulkhead run: %s\n", e.text);
 		status = 1;
 	} else {
-		status = run_vm(&c, loop);
+		status = run_vm(&c, loop, argc, argv);
 	}
 	loop_free(loop);
 	programs_close();

@@ -79,6 +79,16 @@ static int rundir_address(const char *name, struct sockaddr_un *sa,
 	return 0;
 }
 
+int rundir_socket(const char *name, char *ret_path, size_t len, struct err *e)
+{
+	struct sockaddr_un sa;
+	int r = rundir_address(name, &sa, e);
+
+	if (r == 0)
+		snprintf(ret_path, len, "%s", sa.sun_path);
+	return r;
+}
+
 int rundir_connect(const char *name, struct err *e)
 {
 	struct sockaddr_un sa;

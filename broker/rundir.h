@@ -20,6 +20,9 @@ int rundir_path(char *ret, size_t len, struct err *e);
 /** rundir_name_ok() - Letters, digits, '.', '_', '-'; not first '.' or '-' */
 int rundir_name_ok(const char *name, struct err *e);
 
+/** rundir_socket() - The path of VM @name's socket */
+int rundir_socket(const char *name, char *ret_path, size_t len, struct err *e);
+
 /** rundir_listen() - Make VM @name's socket; -EEXIST if such a VM runs */
 int rundir_listen(const char *name, char *ret_path, size_t len, int *ret_fd,
 		  struct err *e);

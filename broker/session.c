@@ -93,25 +93,32 @@ void session_close(struct session *s)
 	opened_close(&s->opened);
 }
 
-static int session_take_info(struct session_proc *p,
-			     const Bulkhead__DeviceInfo *m)
+int session_info_take(struct session_info *i, const Bulkhead__DeviceInfo *m)
 {
-	struct session_info *i = &p->info;
-
 	if (!m->num_queues || m->num_queues > SESSION_QUEUES_MAX ||
 	    m->config.len > SESSION_CONFIG_MAX || !m->max_queue_size ||
 	    m->max_queue_size > 32768)
 		return -EBADMSG;
 	i->virtio_id = m->virtio_id;
 	i->features = m->features;
-	if (p->session->no_packed)
-		i->features &= ~(1ULL << 34);
 	i->num_queues = m->num_queues;
 	i->max_queue_size = m->max_queue_size;
 	i->config_len = (uint32_t)m->config.len;
 	if (m->config.len)
 		memcpy(i->config, m->config.data, m->config.len);
 	i->valid = true;
+	return 0;
+}
+
+static int session_take_info(struct session_proc *p,
+			     const Bulkhead__DeviceInfo *m)
+{
+	int r = session_info_take(&p->info, m);
+
+	if (r < 0)
+		return r;
+	if (p->session->no_packed)
+		p->info.features &= ~(1ULL << 34);
 	child_note_sandbox(&p->child, m->sandbox);
 	return 0;
 }
@@ -212,19 +219,7 @@ static void session_fill_setup(struct session *s, Bulkhead__DeviceSetup *m)
 	m->id = (char *)(uintptr_t)s->id;
 	m->num_queues = s->num_queues;
 	m->queue_size = s->queue_size;
-	if (!strcmp(s->role, "blk")) {
-		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_BLK;
-		m->blk = &s->opened.blk;
-	} else if (!strcmp(s->role, "net")) {
-		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_NET;
-		m->net = &s->opened.net;
-	} else if (!strcmp(s->role, "console")) {
-		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_CONSOLE;
-		m->console = &s->opened.console;
-	} else {
-		m->backend_case = BULKHEAD__DEVICE_SETUP__BACKEND_RNG;
-		m->rng = &s->opened.rng;
-	}
+	opened_fill_setup(&s->opened, s->role, m);
 }
 
 static int session_send_hello(struct session_proc *p, struct err *e)
@@ -266,19 +261,45 @@ static int session_send_setup(struct session_proc *p, struct err *e)
 			     NULL, e);
 }
 
+static struct child_args session_child_args(struct session_proc *p)
+{
+	struct session *s = p->session;
+
+	return (struct child_args){
+		.role = s->role,
+		.id = s->id,
+		.format = &channel_format_device,
+		.loop = s->family->loop,
+		.handler = &session_handler,
+		.owner = p,
+		.uid_index = 2 + s->index,
+		.outlives = s->family->keep,
+	};
+}
+
+static struct session_proc *session_proc_new(struct session *s)
+{
+	struct session_proc *p = calloc(1, sizeof(*p));
+
+	if (p) {
+		p->session = s;
+		p->fence_fd = -1;
+	}
+	return p;
+}
+
 int session_proc_start(struct session *s, struct session_proc **ret,
 		       struct err *e)
 {
-	struct session_proc *p = calloc(1, sizeof(*p));
+	struct session_proc *p = session_proc_new(s);
+	struct child_args args;
 	int r;
 
 	if (!p)
 		return err_set(e, -ENOMEM, "no memory for a device process");
-	p->session = s;
-	p->fence_fd = -1;
-	r = child_start(&p->child, s->role, s->id, &channel_format_device,
-			s->family->loop, &session_handler, p, 2 + s->index,
-			s->upgrading, e);
+	args = session_child_args(p);
+	args.candidate = s->upgrading;
+	r = child_start(&p->child, &args, e);
 	if (r == 0)
 		r = session_send_hello(p, e);
 	if (r == 0)
@@ -340,7 +361,7 @@ int session_relay(struct session *s, uint32_t core_seq,
 
 	if (r < 0)
 		return r;
-	if (!s->proc) {
+	if (!session_is_served(s)) {
 		/* The replacement will be told by the replay. */
 		r = session_owe(s, core_seq);
 		if (r == 0)
@@ -370,8 +391,79 @@ int session_quiesce(struct session *s, child_answer_cb done)
 
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_QUIESCE;
 	body.quiesce = &quiesce;
-	if (!s->proc)
+	if (!session_is_served(s))
 		return -EPIPE;
 	return child_request(&s->proc->child, &body.base, NULL, 0, done, NULL,
 			     NULL);
+}
+
+/* ---- adoption ---- */
+
+int session_adopt_proc(struct session *s, const Bulkhead__KeptProcess *m,
+		       int *fds, int *fence, struct err *e)
+{
+	struct session_proc *p;
+	struct child_args args;
+	int r;
+
+	s->adopting = true;
+	s->mem_ready = true;
+	if (!m) {
+		s->state = SESSION_WAITING;
+		s->fence_fd = take_fd(fence);
+		return 0;
+	}
+	p = session_proc_new(s);
+	if (!p)
+		return err_set(e, -ENOMEM, "no memory for a device process");
+	args = session_child_args(p);
+	r = child_adopt(&p->child, &args, m, fds, NULL, e);
+	if (r < 0) {
+		session_proc_free(p);
+		return r;
+	}
+	p->fence_fd = take_fd(fence);
+	p->info = s->info;
+	s->proc = p;
+	s->state = SESSION_UP;
+	return 0;
+}
+
+static int session_adopt_one(struct session *s, Bulkhead__DeviceBody *body,
+			     int *fds, struct err *e)
+{
+	int r = session_policy(&s->info, &s->record, body, e);
+
+	if (r == 0)
+		session_record_apply(&s->record, body, fds);
+	return r;
+}
+
+int session_adopt_record(struct session *s, const Bulkhead__DeviceState *m,
+			 int *fds, struct err *e)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__SetFeatures features = BULKHEAD__SET_FEATURES__INIT;
+	int r = 0;
+
+	if (!s->adopting)
+		return err_set(e, -EPROTO, "nobody asked for its state");
+	session_record_clear(&s->record);
+	if (m->has_features) {
+		features.features = m->features;
+		body.kind_case = BULKHEAD__DEVICE_BODY__KIND_SET_FEATURES;
+		body.set_features = &features;
+		r = session_adopt_one(s, &body, NULL, e);
+	}
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_START_QUEUE;
+	for (size_t i = 0; r == 0 && i < m->n_queues; i++) {
+		body.start_queue = m->queues[i];
+		r = session_adopt_one(s, &body, &fds[2 * i], e);
+	}
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONFIG_WRITE;
+	for (size_t i = 0; r == 0 && i < m->n_writes; i++) {
+		body.config_write = m->writes[i];
+		r = session_adopt_one(s, &body, NULL, e);
+	}
+	return r < 0 ? r : session_adopt_start(s, e);
 }

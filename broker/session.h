@@ -15,6 +15,9 @@
  *   UP       -- process gone ---------------> WAITING
  *   WAITING  -- fence clear, next described -> replay, UP
  *
+ *   OFF      -- session_adopt_*() ----------> UP, by a dead broker's process,
+ *               which is replaced as soon as the core has told the record
+ *
  * While WAITING the core's requests go into the record and are answered after
  * the replay.
  */
@@ -109,6 +112,8 @@ struct session {
 	uint32_t owed[CHILD_PENDING_MAX]; /* core's requests to answer */
 	unsigned int num_owed;
 	bool upgrading;
+	bool adopting;	   /* a dead broker's process serves, or did last */
+	bool record_known; /* then: the core has told it */
 
 	uint32_t restarts, upgrades;
 	uint64_t last_gap_us; /* death to the replacement's start */
@@ -121,6 +126,9 @@ void session_init(struct session *s, struct family *f, uint32_t index,
 void session_close(struct session *s);
 /** session_stop() - Stop the process, forget the record; keep resources */
 void session_stop(struct session *s);
+
+/** session_info_take() - Copy @m, if it is within the bounds */
+int session_info_take(struct session_info *i, const Bulkhead__DeviceInfo *m);
 
 /** session_start() - Spawn, Hello and DeviceSetup */
 int session_start(struct session *s, struct err *e);
@@ -183,6 +191,23 @@ int session_client_listen(struct session *s, struct err *e);
 /** session_client_attach() - Hand the client, if any, to the process */
 int session_client_attach(struct session *s, struct err *e);
 void session_client_close(struct session *s);
+
+/** session_is_served() - Is there a process that takes requests? */
+static inline bool session_is_served(const struct session *s)
+{
+	return s->proc && !s->proc->child.creator;
+}
+
+/** session_adopt_proc() - The process that a dead broker's device has; NULL:
+ *  it was being replaced; @fds, @fence: taken over on success */
+int session_adopt_proc(struct session *s, const Bulkhead__KeptProcess *m,
+		       int *fds, int *fence, struct err *e);
+
+/** session_adopt_record() - What the core says it asked for; then replace the
+ *  process; @fds: of the queues, taken over */
+int session_adopt_record(struct session *s, const Bulkhead__DeviceState *m,
+			 int *fds, struct err *e);
+int session_adopt_start(struct session *s, struct err *e);
 
 /** session_quiesce() - Ask for a clean point; @done with its answer */
 int session_quiesce(struct session *s, child_answer_cb done);

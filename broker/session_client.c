@@ -9,13 +9,17 @@
 #include <sys/socket.h>
 
 #include "broker/family.h"
+#include "broker/keep.h"
 #include "broker/session.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 
 void session_client_close(struct session *s)
 {
+	if (s->client_fd < 0)
+		return;
 	s->client_fd = fd_close(s->client_fd);
+	keep_device(s);
 }
 
 static void client_on_attached(struct child *c, const struct envelope *env,
@@ -61,8 +65,9 @@ static void client_on_accept(int fd, unsigned int events, void *arg)
 		return;
 	}
 	s->client_fd = take_fd(&client);
+	keep_device(s);
 	/* Else the replay hands it over. */
-	if (s->proc && session_client_attach(s, &e) < 0) {
+	if (session_is_served(s) && session_client_attach(s, &e) < 0) {
 		log_warn("%s: %s", s->id, e.text);
 		session_client_close(s);
 	}

@@ -25,28 +25,48 @@ void session_inflight_free(struct session *s)
 	i->num_poison = 0;
 }
 
-int session_inflight_new(struct session *s, struct err *e)
+/* The device may write to it, the broker only looks. */
+static int inflight_map(struct session *s, int *fd, uint64_t stride,
+			struct err *e)
 {
 	struct session_inflight *i = &s->inflight;
-	uint64_t stride = inflight_stride(s->info.max_queue_size);
+	uint64_t size =
+		inflight_total(s->info.num_queues, s->info.max_queue_size);
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, *fd, 0);
+
+	if (map == MAP_FAILED)
+		return err_errno(e, "cannot map %s's in-flight region", s->id);
+	i->fd = take_fd(fd);
+	i->stride = stride;
+	i->size = size;
+	i->map = map;
+	return 0;
+}
+
+int session_inflight_new(struct session *s, struct err *e)
+{
 	uint64_t size =
 		inflight_total(s->info.num_queues, s->info.max_queue_size);
 	auto_fd fd = memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	void *map;
 
 	session_inflight_free(s);
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
 		    0)
 		return err_errno(e, "cannot make %s's in-flight region", s->id);
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return err_errno(e, "cannot map %s's in-flight region", s->id);
-	i->fd = take_fd(&fd);
-	i->stride = stride;
-	i->size = size;
-	i->map = map;
-	return 0;
+	return inflight_map(s, &fd, inflight_stride(s->info.max_queue_size),
+			    e);
+}
+
+int session_inflight_adopt(struct session *s, int *fd, uint64_t stride,
+			   struct err *e)
+{
+	session_inflight_free(s);
+	if (stride != inflight_stride(s->info.max_queue_size))
+		return err_set(e, -EPROTO,
+			       "%s: its in-flight region has another layout",
+			       s->id);
+	return inflight_map(s, fd, stride, e);
 }
 
 static struct inflight_suspect *inflight_find(struct session_inflight *i,

@@ -41,6 +41,9 @@ struct session_inflight {
 /** session_inflight_new() - A fresh region for the device as it described
  *  itself; the former one is forgotten */
 int session_inflight_new(struct session *s, struct err *e);
+/** session_inflight_adopt() - A dead broker's; @fd: taken over on success */
+int session_inflight_adopt(struct session *s, int *fd, uint64_t stride,
+			   struct err *e);
 void session_inflight_free(struct session *s);
 
 /** session_inflight_note_death() - Count what was being served */

@@ -23,6 +23,7 @@
 
 #include "broker/audit_gate.h"
 #include "broker/family.h"
+#include "broker/keep.h"
 #include "broker/programs.h"
 #include "broker/session.h"
 #include "broker/session_inflight.h"
@@ -169,11 +170,9 @@ static int recover_replay(struct session *s, struct err *e)
 	int r = 0;
 
 	s->replaying = 0;
-	/* Without queues nothing of the dead one's notes counts. */
-	if (!running)
-		r = session_inflight_new(s, e);
-	if (r == 0)
-		r = recover_send_memory(s, e);
+	/* Another broker must know of it before it does anything. */
+	keep_device(s);
+	r = recover_send_memory(s, e);
 	if (r == 0 && running)
 		r = recover_send_recover(s, e);
 	if (r == 0 && s->record.has_features) {
@@ -232,9 +231,12 @@ static void recover_on_replayed(struct child *c, const struct envelope *env,
 		programs_accept(s->role);
 		s->upgrades++;
 	}
-	recover_event(s, s->upgrading ? "device-upgraded" : "device-restarted",
+	recover_event(s,
+		      s->upgrading  ? "device-upgraded"
+		      : s->adopting ? "device-adopted"
+				    : "device-restarted",
 		      s->last_reason);
-	s->upgrading = false;
+	s->upgrading = s->adopting = false;
 }
 
 /* ---- the way there ---- */
@@ -318,7 +320,9 @@ static void recover_take_over(struct session *s)
 	s->state = SESSION_UP;
 	s->up_since_us = recover_now_us();
 	s->ping_sent_us = 0;
-	if (recover_replay(s, &e) < 0)
+	/* Without queues nothing of the dead one's notes counts. */
+	if ((!recover_any_queue(s) && session_inflight_new(s, &e) < 0) ||
+	    recover_replay(s, &e) < 0)
 		child_fail(&s->proc->child, e.text);
 }
 
@@ -326,7 +330,8 @@ static void recover_step(struct session *s)
 {
 	struct err e = {0};
 
-	if (s->state != SESSION_WAITING || s->backing_off)
+	if (s->state != SESSION_WAITING || s->backing_off ||
+	    (s->adopting && !s->record_known))
 		return;
 	if (!s->next) {
 		if (session_proc_start(s, &s->next, &e) < 0) {
@@ -368,7 +373,7 @@ void session_lost(struct session *s, const char *why)
 		s->upgrading = false;
 		recover_event(s, "upgrade-rolled-back", why);
 	}
-	if (!s->upgrading) {
+	if (!s->upgrading && !s->adopting) {
 		session_inflight_note_death(s);
 		recover_count(&s->quick_deaths, s, RECOVER_QUICK_US);
 		recover_count(&s->early_deaths, s, RECOVER_EARLY_US);
@@ -385,6 +390,12 @@ void session_lost(struct session *s, const char *why)
 
 void session_next_lost(struct session *s, const char *why)
 {
+	if (s->state == SESSION_UP && s->adopting) {
+		/* The old one hears nobody: it must go in any case. */
+		recover_event(s, "replacement-failed", why);
+		child_fail(&s->proc->child, "its replacement failed");
+		return;
+	}
 	if (s->state == SESSION_UP) {
 		/* An upgrade's newcomer failed: the old one just goes on. */
 		s->upgrading = false;
@@ -409,7 +420,9 @@ void session_next_described(struct session *s)
 	}
 	if (s->state == SESSION_UP)
 		/* All is ready: now the old one may go. */
-		child_fail(&s->proc->child, "replaced by an upgrade");
+		child_fail(&s->proc->child, s->adopting
+						    ? "its broker had died"
+						    : "replaced by an upgrade");
 	else
 		recover_step(s);
 }
@@ -418,7 +431,7 @@ int session_upgrade(struct session *s, struct err *e)
 {
 	int r;
 
-	if (s->state != SESSION_UP || s->next)
+	if (s->state != SESSION_UP || s->next || s->adopting)
 		return err_set(e, -EBUSY, "%s is being replaced already",
 			       s->id);
 	r = programs_look_again(s->role, e);
@@ -442,8 +455,27 @@ void session_recover_stop(struct session *s)
 	session_inflight_free(s);
 	s->num_owed = 0;
 	s->quick_deaths = s->early_deaths = 0;
-	s->backing_off = s->upgrading = false;
+	s->backing_off = s->upgrading = s->adopting = s->record_known = false;
 	s->ping_sent_us = 0;
+}
+
+/*
+ * A broker that died had started the process that serves, if one does. Its
+ * replacement is prepared beside it, as for an upgrade.
+ */
+int session_adopt_start(struct session *s, struct err *e)
+{
+	int r;
+
+	s->record_known = true;
+	if (s->state == SESSION_WAITING) {
+		recover_step(s);
+		return 0;
+	}
+	r = session_proc_start(s, &s->next, e);
+	if (r == 0)
+		recover_arm(s, RECOVER_START_MS);
+	return r;
 }
 
 /* ---- the first process ---- */
@@ -518,7 +550,7 @@ void session_heartbeat(struct session *s)
 	Bulkhead__Ping ping = BULKHEAD__PING__INIT;
 	uint64_t now = recover_now_us();
 
-	if (s->state != SESSION_UP)
+	if (s->state != SESSION_UP || !session_is_served(s))
 		return;
 	if (s->ping_sent_us) {
 		if (now - s->ping_sent_us > SESSION_HUNG_MS * 1000ULL)

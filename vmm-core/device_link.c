@@ -67,6 +67,9 @@ struct device_link {
 	struct link_write writes[LINK_WRITES];
 	unsigned int first_write;
 	unsigned int num_writes;
+	/* What the driver wrote since its reset, for another broker. */
+	uint8_t config[VIRTIO_PCI_CONFIG_MAX];
+	bool written[VIRTIO_PCI_CONFIG_MAX];
 	struct log_limit log;
 };
 
@@ -112,6 +115,7 @@ static bool link_reset(void *opaque)
 	}
 	l->epoch++;
 	l->num_writes = 0;
+	memset(l->written, 0, sizeof(l->written));
 	l->op.kind = LINK_OP_NONE;
 	if (l->state == LINK_IDLE || l->want_features) {
 		l->state = LINK_IDLE;
@@ -145,7 +149,10 @@ static void link_config_write(void *opaque, uint32_t offset,
 	struct device_link *l = opaque;
 	struct link_write *w;
 
-	check(len <= LINK_WRITE_LEN_MAX);
+	check(len <= LINK_WRITE_LEN_MAX &&
+	      range_ok(offset, len, VIRTIO_PCI_CONFIG_MAX));
+	memcpy(l->config + offset, data, len);
+	memset(l->written + offset, true, len);
 	if (l->num_writes == LINK_WRITES) {
 		w = link_waiting_write(l, offset, len);
 	} else {
@@ -291,21 +298,27 @@ static int link_send_body(struct device_link *l, Bulkhead__DeviceBody *dev,
 	return vm_send(l->vm, &body, fds, num_fds, link_answered, req);
 }
 
+static void link_fill_start(const struct virtio_pci_queue *q, uint64_t features,
+			    Bulkhead__StartQueue *m)
+{
+	bulkhead__start_queue__init(m);
+	m->index = q->index;
+	m->size = q->size;
+	m->desc = q->desc;
+	m->driver = q->driver;
+	m->device = q->device;
+	m->ring_base = features & VIRTIO_FEATURE_RING_PACKED ? LINK_BASE_PACKED
+							     : LINK_BASE_SPLIT;
+}
+
 static int link_send_start(struct device_link *l, const struct link_op *op,
 			   struct link_request *req)
 {
 	Bulkhead__DeviceBody dev = BULKHEAD__DEVICE_BODY__INIT;
-	Bulkhead__StartQueue start = BULKHEAD__START_QUEUE__INIT;
+	Bulkhead__StartQueue start;
 	const int fds[2] = {op->queue.kick_fd, op->queue.call_fd};
 
-	start.index = op->queue.index;
-	start.size = op->queue.size;
-	start.desc = op->queue.desc;
-	start.driver = op->queue.driver;
-	start.device = op->queue.device;
-	start.ring_base = op->features & VIRTIO_FEATURE_RING_PACKED
-				  ? LINK_BASE_PACKED
-				  : LINK_BASE_SPLIT;
+	link_fill_start(&op->queue, op->features, &start);
 	dev.kind_case = BULKHEAD__DEVICE_BODY__KIND_START_QUEUE;
 	dev.start_queue = &start;
 	return link_send_body(l, &dev, fds, 2, req);
@@ -489,6 +502,107 @@ int device_link_event(struct vm *vm, const Bulkhead__DeviceRelay *msg,
 	pthread_mutex_lock(&vm->lock);
 	r = link_event(l, msg->body, e);
 	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+/*
+ * Another broker: control thread
+ */
+
+struct link_state_msg {
+	Bulkhead__DeviceState msg;
+	Bulkhead__StartQueue queues[VIRTIO_PCI_QUEUES_MAX];
+	Bulkhead__StartQueue *queue_list[VIRTIO_PCI_QUEUES_MAX];
+	int fds[2 * VIRTIO_PCI_QUEUES_MAX];
+	Bulkhead__ConfigWrite writes[VIRTIO_PCI_CONFIG_MAX];
+	Bulkhead__ConfigWrite *write_list[VIRTIO_PCI_CONFIG_MAX];
+};
+
+static void link_report_queues(const struct device_link *l,
+			       struct link_state_msg *s)
+{
+	struct virtio_pci_queue q;
+
+	s->msg.queues = s->queue_list;
+	for (uint32_t i = 0; i < VIRTIO_PCI_QUEUES_MAX; i++) {
+		size_t n = s->msg.n_queues;
+
+		if (!virtio_pci_taken_queue(l->pci, i, &q))
+			continue;
+		link_fill_start(&q, s->msg.features, &s->queues[n]);
+		s->queue_list[n] = &s->queues[n];
+		s->fds[2 * n] = q.kick_fd;
+		s->fds[2 * n + 1] = q.call_fd;
+		s->msg.n_queues++;
+	}
+}
+
+static void link_report_writes(struct device_link *l, struct link_state_msg *s)
+{
+	s->msg.writes = s->write_list;
+	for (uint32_t i = 0; i < VIRTIO_PCI_CONFIG_MAX; i++) {
+		size_t n = s->msg.n_writes;
+		Bulkhead__ConfigWrite *w = &s->writes[n];
+
+		if (!l->written[i])
+			continue;
+		if (i && l->written[i - 1] &&
+		    s->writes[n - 1].data.len < LINK_WRITE_LEN_MAX) {
+			s->writes[n - 1].data.len++;
+			continue;
+		}
+		bulkhead__config_write__init(w);
+		w->offset = i;
+		w->data.data = l->config + i;
+		w->data.len = 1;
+		s->write_list[n] = w;
+		s->msg.n_writes++;
+	}
+}
+
+/* What is in force, and from now on accepted. Machine lock held. */
+static void link_report(struct device_link *l, struct link_state_msg *s)
+{
+	bulkhead__device_state__init(&s->msg);
+	s->msg.device = l->device;
+	for (unsigned int i = 0; i < LINK_REQUESTS; i++)
+		l->requests[i].kind = LINK_OP_NONE;
+	if (l->state == LINK_RESETTING) {
+		l->state = LINK_IDLE;
+		l->want_reset = false;
+		virtio_pci_reset_done(l->pci);
+	}
+	/* Nothing was asked yet, or nothing is asked any more. */
+	if (l->state == LINK_IDLE || l->want_features)
+		return;
+	s->msg.has_features = true;
+	s->msg.features = virtio_pci_features(l->pci);
+	link_report_queues(l, s);
+	link_report_writes(l, s);
+	l->op.kind = LINK_OP_NONE;
+	l->num_writes = 0;
+	l->state = LINK_RUNNING;
+}
+
+int device_link_adopted(struct vm *vm)
+{
+	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
+	struct link_state_msg s;
+	int r = 0;
+
+	body.kind_case = BULKHEAD__CORE_BODY__KIND_DEVICE_STATE;
+	body.device_state = &s.msg;
+	for (struct device_link *l = vm->links; l && r == 0; l = l->next) {
+		pthread_mutex_lock(&vm->lock);
+		link_report(l, &s);
+		pthread_mutex_unlock(&vm->lock);
+		do
+			r = vm_send(vm, &body, s.fds,
+				    2 * (unsigned int)s.msg.n_queues, NULL,
+				    NULL);
+		while (r == -EAGAIN && vm_send_wait(vm) == 0);
+		link_pump(l);
+	}
 	return r;
 }
 

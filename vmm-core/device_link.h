@@ -20,6 +20,10 @@
  *              is on its way; its answer leads to idle. Unsent requests are
  *              forgotten; answers to earlier ones are ignored.
  *
+ * When another broker has adopted the VM, no earlier request is answered any
+ * more: the link tells it what is in force (DeviceState) and goes on as if all
+ * of that had been accepted; a reset is over, since no driver is left.
+ *
  * A refused request other than Reset means that the driver must reset the
  * device (NEEDS_RESET). A refused Reset is sent again when the driver polls.
  *
@@ -50,6 +54,10 @@ int device_link_add(struct vm *vm, const Bulkhead__AddDevice *msg,
  *  answer the broker with it, who replaces the device */
 int device_link_event(struct vm *vm, const Bulkhead__DeviceRelay *msg,
 		      struct err *e);
+
+/** device_link_adopted() - Another broker: send it each device's DeviceState;
+ *  no earlier answer will come. Return: 0 or negative: it can't be reached */
+int device_link_adopted(struct vm *vm);
 
 /** device_link_free_all() - vCPUs and loop have stopped; vm->gate, vm->pci
  *  and the buses still exist */

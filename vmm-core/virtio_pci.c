@@ -474,6 +474,28 @@ uint64_t virtio_pci_features(const struct virtio_pci *v)
 	return v->accepted;
 }
 
+bool virtio_pci_taken_queue(const struct virtio_pci *v, uint32_t index,
+			    struct virtio_pci_queue *ret)
+{
+	const struct vq *q;
+
+	if (index >= v->vqs.num)
+		return false;
+	q = &v->vqs.q[index];
+	if (!q->enabled || !q->taken)
+		return false;
+	*ret = (struct virtio_pci_queue){
+		.index = index,
+		.size = q->size,
+		.desc = q->desc,
+		.driver = q->driver,
+		.device = q->device,
+		.kick_fd = q->kick_fd,
+		.call_fd = msix_source_fd(&v->msix, index),
+	};
+	return true;
+}
+
 bool virtio_pci_take_queue(struct virtio_pci *v, struct virtio_pci_queue *ret)
 {
 	if (v->resetting || !(v->status & VIRTIO_STATUS_DRIVER_OK) ||
@@ -485,16 +507,7 @@ bool virtio_pci_take_queue(struct virtio_pci *v, struct virtio_pci_queue *ret)
 		if (!q->enabled || q->taken)
 			continue;
 		q->taken = true;
-		*ret = (struct virtio_pci_queue){
-			.index = i,
-			.size = q->size,
-			.desc = q->desc,
-			.driver = q->driver,
-			.device = q->device,
-			.kick_fd = q->kick_fd,
-			.call_fd = msix_source_fd(&v->msix, i),
-		};
-		return true;
+		return virtio_pci_taken_queue(v, i, ret);
 	}
 	return false;
 }

@@ -116,6 +116,10 @@ uint64_t virtio_pci_features(const struct virtio_pci *v);
  *  Return: false if there is none or the driver is not ready */
 bool virtio_pci_take_queue(struct virtio_pci *v, struct virtio_pci_queue *ret);
 
+/** virtio_pci_taken_queue() - Queue @index, if it was handed out */
+bool virtio_pci_taken_queue(const struct virtio_pci *v, uint32_t index,
+			    struct virtio_pci_queue *ret);
+
 /** virtio_pci_reset_done() - The device has answered: status reads 0 */
 void virtio_pci_reset_done(struct virtio_pci *v);
 

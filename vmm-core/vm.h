@@ -115,6 +115,11 @@ int vm_post(struct vm *vm, void (*fn)(struct vm *vm, void *arg), void *arg);
 void vm_event(struct vm *vm, Bulkhead__VmEvent__Kind kind, uint32_t code,
 	      const char *text);
 
+/** vm_posts_adopted() - Answers to events are not going to come; Return: how
+ *  the guest ended, NULL if it did not (control thread) */
+const Bulkhead__VmEvent *vm_posts_adopted(struct vm *vm,
+					  Bulkhead__VmEvent *buf);
+
 /** vm_alloc_gsi() - A number for a message-signalled interrupt source */
 uint32_t vm_alloc_gsi(struct vm *vm);
 

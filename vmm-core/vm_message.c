@@ -223,6 +223,34 @@ static int vm_on_create(struct vm *vm, const Bulkhead__CoreMessage *m,
 	return vm_answer_created(vm, m);
 }
 
+/*
+ * Another broker has the other end now. Answers to what we asked its
+ * predecessor won't come; it is told what is in force instead.
+ */
+static int vm_on_adopt(struct vm *vm, const Bulkhead__CoreMessage *m)
+{
+	Bulkhead__CoreBody body = BULKHEAD__CORE_BODY__INIT;
+	Bulkhead__Adopted adopted = BULKHEAD__ADOPTED__INIT;
+	Bulkhead__VmEvent end;
+	struct err e = {0};
+	int r;
+
+	if (vm->state != VM_RUNNING && vm->state != VM_STOPPED) {
+		r = err_set(&e, -EBUSY, "the guest was not started yet");
+		return vm_answer(vm, m, r, &e, NULL, NULL, 0);
+	}
+	memset(vm->answers->waiting, 0, sizeof(vm->answers->waiting));
+	if (vm_posts_adopted(vm, &end))
+		adopted.end = &end;
+	pthread_mutex_lock(&vm->lock);
+	adopted.serial_client = platform_serial_is_attached(vm->platform);
+	pthread_mutex_unlock(&vm->lock);
+	body.kind_case = BULKHEAD__CORE_BODY__KIND_ADOPTED;
+	body.adopted = &adopted;
+	r = vm_answer(vm, m, 0, &e, &body, NULL, 0);
+	return r < 0 ? r : device_link_adopted(vm);
+}
+
 static int vm_on_serial_attach(struct vm *vm, struct channel_msg *cm,
 			       struct err *e)
 {
@@ -301,6 +329,8 @@ static int vm_on_request(struct vm *vm, const Bulkhead__CoreMessage *m,
 		return -EBADMSG;
 	if (m->body->kind_case == BULKHEAD__CORE_BODY__KIND_CREATE_VM)
 		return vm_on_create(vm, m, cm);
+	if (m->body->kind_case == BULKHEAD__CORE_BODY__KIND_ADOPT)
+		return vm_on_adopt(vm, m);
 	r = vm_carry_out(vm, m, cm, &e);
 	return vm_answer(vm, m, r, &e, NULL, NULL, 0);
 }

@@ -215,6 +215,21 @@ void vm_guest_end(struct vm *vm, Bulkhead__VmEvent__Kind kind, const char *text)
 	vm_post(vm, vm_stop_vcpus, NULL);
 }
 
+const Bulkhead__VmEvent *vm_posts_adopted(struct vm *vm,
+					  Bulkhead__VmEvent *buf)
+{
+	struct vm_event_slot *end = &vm->posts->events[EVENTS_MAX];
+
+	vm->posts->in_flight = 0;
+	bulkhead__vm_event__init(buf);
+	pthread_mutex_lock(&vm->posts->lock);
+	buf->kind = end->kind;
+	buf->time_ns = end->time_ns;
+	buf->text = end->text;
+	pthread_mutex_unlock(&vm->posts->lock);
+	return buf->kind ? buf : NULL;
+}
+
 int vm_posts_init(struct vm *vm, struct err *e)
 {
 	struct vm_posts *p = calloc(1, sizeof(*p));

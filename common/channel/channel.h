@@ -22,7 +22,7 @@
 
 #define CHANNEL_MSG_MAX	  (128 * 1024) /* bytes on the wire */
 #define CHANNEL_ARENA_MAX (256 * 1024) /* bytes when decoded */
-#define CHANNEL_FDS_MAX	  32	       /* per message */
+#define CHANNEL_FDS_MAX	  128	       /* per message */
 #define CHANNEL_VERSION	  1	       /* the highest spoken here */
 
 /* How one kind of peer's messages are encoded and judged. */
@@ -36,6 +36,7 @@ extern const struct channel_format channel_format_device;
 extern const struct channel_format channel_format_core;
 extern const struct channel_format channel_format_loader;
 extern const struct channel_format channel_format_control;
+extern const struct channel_format channel_format_keeper;
 
 struct channel; /* opaque; owns its descriptor */
 

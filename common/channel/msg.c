@@ -11,9 +11,12 @@
 #include "proto/control.pb-c.h"
 #include "proto/core.pb-c.h"
 #include "proto/device.pb-c.h"
+#include "proto/keeper.pb-c.h"
 #include "proto/loader.pb-c.h"
 
-#define MSG_MEM_FDS_MAX 16
+#define MSG_MEM_FDS_MAX	 16
+#define MSG_QUEUES_MAX	 64 /* of a device */
+#define MSG_KEEP_FDS_MAX 64
 
 static int msg_mem_table_fds(const Bulkhead__MemTable *t)
 {
@@ -126,6 +129,10 @@ static int msg_core_fds(const ProtobufCMessage *msg)
 		return msg_mem_table_fds(m->body->vm_created->memory);
 	case BULKHEAD__CORE_BODY__KIND_SERIAL_ATTACH:
 		return 1;
+	case BULKHEAD__CORE_BODY__KIND_DEVICE_STATE:
+		return m->body->device_state->n_queues > MSG_QUEUES_MAX
+			       ? -EBADMSG
+			       : 2 * (int)m->body->device_state->n_queues;
 	case BULKHEAD__CORE_BODY__KIND_DEVICE:
 		/* An answer of the device carries a body only when it has one
 		 * to carry; the relay keeps the index beside it. */
@@ -161,9 +168,36 @@ static int msg_control_fds(const ProtobufCMessage *msg)
 
 	if (r < 0 || !m->body)
 		return r;
-	return m->body->kind_case == BULKHEAD__CONTROL_BODY__KIND__NOT_SET
-		       ? -EBADMSG
-		       : 0;
+	switch (m->body->kind_case) {
+	case BULKHEAD__CONTROL_BODY__KIND__NOT_SET:
+		return -EBADMSG;
+	case BULKHEAD__CONTROL_BODY__KIND_ADOPT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int msg_keeper_fds(const ProtobufCMessage *msg)
+{
+	const Bulkhead__KeeperMessage *m = (const void *)msg;
+	int r = msg_envelope(m->seq, m->answers, m->status, m->body);
+
+	if (r < 0 || !m->body)
+		return r;
+	switch (m->body->kind_case) {
+	case BULKHEAD__KEEPER_BODY__KIND__NOT_SET:
+		return -EBADMSG;
+	case BULKHEAD__KEEPER_BODY__KIND_SETUP:
+	case BULKHEAD__KEEPER_BODY__KIND_HOLD:
+		return 1;
+	case BULKHEAD__KEEPER_BODY__KIND_KEEP:
+		return m->body->keep->num_fds > MSG_KEEP_FDS_MAX
+			       ? -EBADMSG
+			       : (int)m->body->keep->num_fds;
+	default:
+		return 0;
+	}
 }
 
 const struct channel_format channel_format_device = {
@@ -184,4 +218,9 @@ const struct channel_format channel_format_loader = {
 const struct channel_format channel_format_control = {
 	.descriptor = &bulkhead__control_message__descriptor,
 	.num_fds = msg_control_fds,
+};
+
+const struct channel_format channel_format_keeper = {
+	.descriptor = &bulkhead__keeper_message__descriptor,
+	.num_fds = msg_keeper_fds,
 };

@@ -117,6 +117,11 @@ void platform_power_button(struct platform *p)
 	power_raise(&p->power, GED_POWER_BUTTON);
 }
 
+bool platform_serial_is_attached(const struct platform *p)
+{
+	return p->serial && serial_line_is_attached(p->serial);
+}
+
 int platform_serial_attach(struct platform *p, int fd, struct err *e)
 {
 	if (!p->serial) {

@@ -30,6 +30,8 @@ int platform_new(struct vm *vm, const struct platform_config *cfg,
 void platform_power_button(struct platform *p);
 /** platform_serial_attach() - Takes @fd over */
 int platform_serial_attach(struct platform *p, int fd, struct err *e);
+/** platform_serial_is_attached() - Has the serial port a peer? */
+bool platform_serial_is_attached(const struct platform *p);
 
 /** platform_reset() - For port 0xcf9, which is the PCI bus's */
 void platform_reset(void *vm);

@@ -220,6 +220,11 @@ void serial_line_free(struct serial_line *l)
 	free(l);
 }
 
+bool serial_line_is_attached(const struct serial_line *l)
+{
+	return l->in_fd >= 0 || l->out_fd >= 0;
+}
+
 int serial_line_attach(struct serial_line *l, int fd, struct err *e)
 {
 	output_set_fd(&l->out, -1);

@@ -27,5 +27,7 @@ void serial_line_free(struct serial_line *l);
 /** serial_line_attach() - A new peer for both ways; takes @fd over; control
  *  thread, under the machine lock */
 int serial_line_attach(struct serial_line *l, int fd, struct err *e);
+/** serial_line_is_attached() - Has it a peer? */
+bool serial_line_is_attached(const struct serial_line *l);
 
 #endif

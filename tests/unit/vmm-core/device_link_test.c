@@ -474,3 +474,106 @@ Test(device_link, reset_races_with_the_start, .timeout = 60)
 	cr_assert_eq(pthread_join(thread, NULL), 0);
 	cr_assert_eq(fake.num_bells, 0u);
 }
+
+/* ---- another broker ---- */
+
+static void adopted(void)
+{
+	unsigned int before = fake.num_states;
+
+	cr_assert_eq(device_link_adopted(&fake.vm), 0);
+	cr_assert_eq(fake.num_states, before + 1);
+}
+
+Test(device_link, another_broker_of_a_device_without_driver)
+{
+	adopted();
+	cr_assert(!fake.state.has_features);
+	cr_assert_eq(fake.state.num_queues, 0);
+	cr_assert_eq(fake.num_sent, 0);
+	/* And then all goes its way. */
+	drive(V1, 1);
+	fake_run();
+	cr_assert_eq(fake.num_sent, 2);
+}
+
+Test(device_link, another_broker_hears_what_is_in_force)
+{
+	drive(V1 | WCE, 10); /* more than the window: some wait */
+	drv_set(VIRTIO_PCI_DEVICE + 32, 1, 1);
+	fake_run();
+	cr_assert_eq(fake.num_sent, LINK_WINDOW);
+	adopted();
+	cr_assert(fake.state.has_features);
+	cr_assert_eq(fake.state.features, V1 | WCE);
+	cr_assert_eq(fake.state.num_queues, LINK_WINDOW - 1);
+	cr_assert_eq(fake.state.num_fds, 2 * (LINK_WINDOW - 1));
+	cr_assert_eq(fake.state.index[LINK_WINDOW - 2], LINK_WINDOW - 2);
+	cr_assert_eq(fake.state.num_writes, 1);
+	cr_assert_eq(fake.state.write[0].offset, 32);
+	cr_assert_eq(fake.state.write[0].len, 1);
+	cr_assert_eq(fake.state.write[0].data[0], 1);
+	/* What was not asked yet follows; nothing is asked twice. */
+	cr_assert_eq(fake.num_sent, LINK_WINDOW + 3);
+	cr_assert_eq(num_sent(START_QUEUE), 10);
+	cr_assert_eq(num_sent(CONFIG_WRITE), 0);
+	cr_assert_eq(drv_status() & VIRTIO_STATUS_NEEDS_RESET, 0);
+}
+
+Test(device_link, another_broker_hears_what_the_channel_refused)
+{
+	drive(V1, 2);
+	fake.send_error = -EAGAIN;
+	fake_run();
+	fake.send_error = 0;
+	adopted();
+	cr_assert(fake.state.has_features);
+	cr_assert_eq(fake.state.num_queues, 0);
+	cr_assert_eq(num_sent(SET_FEATURES), 0);
+	cr_assert_eq(num_sent(START_QUEUE), 2);
+}
+
+Test(device_link, another_broker_before_the_features_were_sent)
+{
+	drive(V1, 2);
+	adopted();
+	cr_assert(!fake.state.has_features);
+	cr_assert_eq(num_sent(SET_FEATURES), 1);
+	cr_assert_eq(num_sent(START_QUEUE), 2);
+}
+
+Test(device_link, another_broker_ends_a_reset)
+{
+	drive(V1, 1);
+	fake_run();
+	drv_set(DRV_STATUS, 0, 1);
+	fake_run();
+	cr_assert_neq(drv_status(), 0);
+	adopted();
+	cr_assert(!fake.state.has_features);
+	cr_assert_eq(drv_status(), 0);
+	/* The next driver's writes are its own. */
+	drive(V1, 1);
+	fake_run();
+	adopted();
+	cr_assert_eq(fake.state.num_queues, 1);
+	cr_assert_eq(fake.state.num_writes, 0);
+}
+
+Test(device_link, another_broker_gets_long_writes_in_pieces)
+{
+	drive(V1, 1);
+	fake_run();
+	for (uint32_t i = 0; i < 12; i += 4)
+		drv_set(VIRTIO_PCI_DEVICE + 8 + i, 0x04030201 + i, 4);
+	drv_set(VIRTIO_PCI_DEVICE + 40, 0x99, 1);
+	fake_run();
+	adopted();
+	cr_assert_eq(fake.state.num_writes, 3);
+	cr_assert_eq(fake.state.write[0].offset, 8);
+	cr_assert_eq(fake.state.write[0].len, 8);
+	cr_assert_eq(fake.state.write[0].data[4], 5);
+	cr_assert_eq(fake.state.write[1].offset, 16);
+	cr_assert_eq(fake.state.write[1].len, 4);
+	cr_assert_eq(fake.state.write[2].offset, 40);
+}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/vmm-core/pci_fakes.h"
 
+#include "common/base/num.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -146,6 +148,35 @@ static void fake_record(struct fake_sent *s, const Bulkhead__DeviceBody *b)
 	}
 }
 
+static void fake_record_state(const Bulkhead__DeviceState *m,
+			      unsigned int num_fds)
+{
+	struct fake_state *s = &fake.state;
+
+	fake.num_states++;
+	*s = (struct fake_state){.has_features = m->has_features,
+				 .features = m->features,
+				 .num_queues = (unsigned int)m->n_queues,
+				 .num_writes = (unsigned int)m->n_writes,
+				 .num_fds = num_fds};
+	check(m->n_queues <= ARRAY_SIZE(s->index) &&
+	      m->n_writes <= ARRAY_SIZE(s->write));
+	for (size_t i = 0; i < m->n_queues; i++)
+		s->index[i] = m->queues[i]->index;
+	for (size_t i = 0; i < m->n_writes; i++) {
+		s->write[i].offset = m->writes[i]->offset;
+		s->write[i].len = (uint32_t)m->writes[i]->data.len;
+		memcpy(s->write[i].data, m->writes[i]->data.data,
+		       s->write[i].len);
+	}
+}
+
+int vm_send_wait(struct vm *vm)
+{
+	(void)vm;
+	return -EAGAIN;
+}
+
 int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 	    unsigned int num_fds, vm_answer_cb done, void *arg)
 {
@@ -156,6 +187,10 @@ int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 	pthread_mutex_unlock(&vm->lock);
 	if (fake.send_error)
 		return fake.send_error;
+	if (body->kind_case == BULKHEAD__CORE_BODY__KIND_DEVICE_STATE) {
+		fake_record_state(body->device_state, num_fds);
+		return 0;
+	}
 	if (fake.num_sent == FAKE_MAX)
 		return -EAGAIN;
 	check(num_fds <= 2);

@@ -35,6 +35,19 @@ struct fake_sent {
 	void *arg;
 };
 
+struct fake_state { /* DeviceState, as sent to another broker */
+	bool has_features;
+	uint64_t features;
+	uint32_t index[64];
+	unsigned int num_queues;
+	struct {
+		uint32_t offset, len;
+		uint8_t data[8];
+	} write[16];
+	unsigned int num_writes;
+	unsigned int num_fds;
+};
+
 struct fake {
 	struct vm vm;
 	struct {
@@ -59,6 +72,8 @@ struct fake {
 	pthread_mutex_t posts_lock;
 	struct fake_sent sent[FAKE_MAX];
 	unsigned int num_sent;
+	struct fake_state state;
+	unsigned int num_states;
 	int send_error; /* what vm_send() returns next; 0 = works */
 	int commit_error;
 	int post_error;
