@@ -31,6 +31,7 @@ SECCOMP_PROFILE(net);
 SECCOMP_PROFILE(console);
 SECCOMP_PROFILE(rng);
 SECCOMP_PROFILE(loader);
+SECCOMP_PROFILE(keeper);
 
 #define AUDIT_TUN_MINOR 200 /* of the misc devices: /dev/net/tun */
 
@@ -50,6 +51,7 @@ static const struct {
 	{"console", &seccomp_profile_console, NULL, NULL},
 	{"rng", &seccomp_profile_rng, NULL, NULL},
 	{"loader", &seccomp_profile_loader, NULL, NULL},
+	{"keeper", &seccomp_profile_keeper, NULL, NULL},
 };
 
 unsigned int audit_profiles(const char *role,

@@ -51,7 +51,7 @@ extern const struct audit_text audit_texts[AUDIT_NUM_CHECKS];
 const char *audit_state_name(enum audit_state state);
 
 #define AUDIT_NAMESPACES  7
-#define AUDIT_FILES_MAX	  24
+#define AUDIT_FILES_MAX	  512 /* a keeper has all of the family's */
 #define AUDIT_REGIONS_MAX 40
 #define AUDIT_DETAIL_MAX  120
 #define AUDIT_NAME_MAX	  64
@@ -69,7 +69,8 @@ struct audit_expect {
 	char role[16];
 	char id[AUDIT_NAME_MAX];
 	pid_t pid;
-	pid_t parent;
+	pid_t parent;  /* the broker */
+	pid_t creator; /* a broker that died, 0 = parent */
 	uid_t uid;
 	gid_t gid;
 	bool privileged; /* its broker gave it an id of its own */

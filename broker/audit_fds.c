@@ -127,13 +127,16 @@ static void fds_channel(struct audit *a, int dup)
 {
 	struct ucred cred = {0};
 	socklen_t len = sizeof(cred);
+	/* A keeper has got a new one. */
+	bool old = a->x->creator && strcmp(a->x->role, "keeper");
 	int type = fds_socket_option(dup, SO_TYPE);
 	int domain = fds_socket_option(dup, SO_DOMAIN);
 
 	getsockopt(dup, SOL_SOCKET, SO_PEERCRED, &cred, &len);
 	audit_that(a, AUDIT_FD_CHANNEL,
 		   domain == AF_UNIX && type == SOCK_SEQPACKET &&
-			   cred.pid == a->x->parent,
+			   cred.pid ==
+				   (old ? a->x->creator : a->x->parent),
 		   "family %d, type %d, peer %d", domain, type, (int)cred.pid);
 }
 
@@ -259,8 +262,9 @@ static void fds_other(struct fds *f, int fd, int dup, const struct stat *st,
 	enum fds_kind kind =
 		fds_classify(st, fds_link(dup, link, sizeof(link)));
 
-	/* Pipes, sockets and files may be a device's own back end. */
-	if ((kind == FDS_PIPE || kind == FDS_SOCKET || kind == FDS_BACKEND ||
+	/* Pipes, sockets and files may be a device's own back end; a keeper
+	 * has what it was given, whatever it is. */
+	if ((!strcmp(a->x->role, "keeper") || kind == FDS_PIPE || kind == FDS_SOCKET || kind == FDS_BACKEND ||
 	     kind == FDS_KVM) &&
 	    fds_is_backend(f, fd, dup)) {
 		if (kind == FDS_KVM)

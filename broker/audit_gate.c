@@ -11,13 +11,14 @@
 #include <unistd.h>
 
 #include "broker/family.h"
+#include "broker/keep.h"
 #include "broker/programs.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
 
-/* The core, and of each device two during a replacement. */
-#define GATE_SEEN_MAX (2 * FAMILY_DEVICES_MAX + 1)
+/* The core, the keeper, and of each device two during a replacement. */
+#define GATE_SEEN_MAX (2 * FAMILY_DEVICES_MAX + 2)
 
 /* The namespaces of the processes that passed, to compare later ones with. */
 struct audit_gate {
@@ -52,6 +53,7 @@ static void expect_child(struct audit_expect *x, const struct child *c)
 	snprintf(x->id, sizeof(x->id), "%s", c->id);
 	x->pid = c->pid;
 	x->parent = getpid();
+	x->creator = c->creator;
 	x->privileged = expect_privileged();
 	x->uid = x->privileged ? c->host_uid : geteuid();
 	x->gid = x->privileged ? c->host_uid : getegid();
@@ -133,6 +135,20 @@ int audit_expect_core(const struct family *f, struct audit_expect *ret,
 	return r;
 }
 
+int audit_expect_keeper(const struct family *f, struct audit_expect *ret,
+			struct err *e)
+{
+	int fds[AUDIT_FILES_MAX], n, r = 0;
+
+	expect_child(ret, keep_child(f));
+	n = keep_held(f, fds, ARRAY_SIZE(fds));
+	if (n < 0)
+		return err_set(e, n, "it holds too many files to audit");
+	for (int i = 0; r == 0 && i < n; i++)
+		r = expect_backend(ret, fds[i], e);
+	return r;
+}
+
 int audit_expect_device(const struct session *s, const struct session_proc *p,
 			struct audit_expect *ret, struct err *e)
 {
@@ -178,7 +194,8 @@ static void gate_log(const struct audit_expect *x, const struct audit_result *r,
 
 static bool gate_is_ours(const struct family *f, pid_t pid)
 {
-	if (f->core.pid == pid)
+	if (f->core.pid == pid ||
+	    (keep_child(f) && keep_child(f)->pid == pid))
 		return true;
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		const struct session *s = &f->devices[i];
@@ -255,6 +272,20 @@ static int gate_run(struct family *f, const struct audit_expect *x,
 		       "--audit=warn starts the guest all the same",
 		       x->role, x->id[0] ? " " : "", x->id,
 		       r->count[AUDIT_FAIL]);
+}
+
+int audit_gate_keeper(struct family *f, struct err *e)
+{
+	auto_free struct audit_expect *x = NULL;
+	int r;
+
+	if (f->cfg->audit == CONFIG_AUDIT_OFF)
+		return 0;
+	x = malloc(sizeof(*x));
+	if (!x)
+		return err_set(e, -ENOMEM, "no memory for an audit");
+	r = audit_expect_keeper(f, x, e);
+	return r < 0 ? r : gate_run(f, x, e);
 }
 
 int audit_gate_core(struct family *f, struct err *e)

@@ -17,10 +17,13 @@ struct session_proc;
 /** audit_expect_core(), audit_expect_device() - From the broker's record */
 int audit_expect_core(const struct family *f, struct audit_expect *ret,
 		      struct err *e);
+int audit_expect_keeper(const struct family *f, struct audit_expect *ret,
+			struct err *e);
 int audit_expect_device(const struct session *s, const struct session_proc *p,
 			struct audit_expect *ret, struct err *e);
 
 /**
+ * audit_gate_keeper() - Before it is given anything
  * audit_gate_core() - Before Boot, once the core has locked itself down
  * audit_gate_device() - Before Boot, or before the guest's queues are
  *   connected to a replacement, once it has locked itself down
@@ -32,6 +35,7 @@ int audit_expect_device(const struct session *s, const struct session_proc *p,
  * Return: 0 it may go on (passed, or only a warning was asked for);
  *         -EPERM with @e: it must not
  */
+int audit_gate_keeper(struct family *f, struct err *e);
 int audit_gate_core(struct family *f, struct err *e);
 int audit_gate_device(struct session *s, const struct session_proc *p,
 		      struct err *e);

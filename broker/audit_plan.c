@@ -9,10 +9,11 @@
 
 #include "broker/audit_gate.h"
 #include "broker/family.h"
+#include "broker/keep.h"
 #include "common/base/cleanup.h"
 #include "common/base/num.h"
 
-#define PLAN_PROCESSES_MAX (FAMILY_DEVICES_MAX + 1)
+#define PLAN_PROCESSES_MAX (FAMILY_DEVICES_MAX + 2)
 #define PLAN_NOTES_MAX	   (2 * SANDBOX_MAX_NOTES)
 
 /* A process with all that its message points to. */
@@ -79,6 +80,7 @@ static void plan_process(struct plan *plan, struct plan_process *p)
 	m->gid = x->gid;
 	m->privileged = x->privileged;
 	m->upgraded = x->upgraded;
+	m->creator = x->creator;
 	plan_file(&p->program, &x->program);
 	m->program = &p->program;
 	for (unsigned int i = 0; i < x->num_backends; i++) {
@@ -120,11 +122,16 @@ int audit_plan_new(const struct family *f, const char *name,
 	r = audit_expect_core(f, &plan->processes[0].x, e);
 	if (r == 0)
 		plan_process(plan, &plan->processes[0]);
+	if (r == 0 && keep_child(f)) {
+		r = audit_expect_keeper(f, &plan->processes[1].x, e);
+		if (r == 0)
+			plan_process(plan, &plan->processes[1]);
+	}
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++) {
-		struct plan_process *p = &plan->processes[i + 1];
+		struct plan_process *p = &plan->processes[i + 2];
 
 		/* One that is being replaced is audited by the broker. */
-		if (!f->devices[i].proc)
+		if (!session_is_served(&f->devices[i]))
 			continue;
 		r = audit_expect_device(&f->devices[i], f->devices[i].proc,
 					&p->x, e);
@@ -197,6 +204,7 @@ int audit_plan_expect(const Bulkhead__AuditPlan *plan, size_t i, pid_t broker,
 	ret->gid = m->gid;
 	ret->privileged = m->privileged;
 	ret->upgraded = m->upgraded;
+	ret->creator = m->creator;
 	plan_take_file(&ret->program, m->program);
 	for (size_t k = 0; k < m->n_backends; k++)
 		plan_take_file(&ret->backends[k], m->backends[k]);

@@ -44,6 +44,7 @@ static const struct probe_role probe_roles[] = {
 	{"net", "net", &channel_format_device, "net"},
 	{"console", "console", &channel_format_device, "console"},
 	{"rng", "rng", &channel_format_device, "rng"},
+	{"keeper", "keeper", &channel_format_keeper, "keeper"},
 };
 
 #define PROBE_ROLES ARRAY_SIZE(probe_roles)

@@ -141,8 +141,13 @@ static void space_cgroup(struct audit *a)
 	audit_read(a, a->parent, "cgroup");
 	broker = strdup(a->text);
 	audit_read(a, a->proc, "cgroup");
-	audit_that(a, AUDIT_CGROUP, broker && !strcmp(broker, a->text), "%.60s",
-		   a->text);
+	if (a->x->creator && broker && strcmp(broker, a->text))
+		audit_set(a, AUDIT_CGROUP, AUDIT_LACKS,
+			  "where its broker, %d, was: %.60s",
+			  (int)a->x->creator, a->text);
+	else
+		audit_that(a, AUDIT_CGROUP, broker && !strcmp(broker, a->text),
+			   "%.60s", a->text);
 }
 
 void audit_namespaces(struct audit *a)

@@ -261,8 +261,13 @@ static void task_places(struct audit *a)
 	task_field(a, "Name", text, sizeof(text));
 	audit_that(a, AUDIT_NAME, task_is_program_name(a, text), "%s", text);
 	task_field(a, "PPid", text, sizeof(text));
-	audit_that(a, AUDIT_PARENT, atoi(text) == a->x->parent,
-		   "%s instead of %d", text, (int)a->x->parent);
+	if (a->x->creator)
+		audit_set(a, AUDIT_PARENT, AUDIT_LACKS,
+			  "its broker, %d, died; the system gave it to %s",
+			  (int)a->x->creator, text);
+	else
+		audit_that(a, AUDIT_PARENT, atoi(text) == a->x->parent,
+			   "%s instead of %d", text, (int)a->x->parent);
 	task_field(a, "State", text, sizeof(text));
 	audit_that(a, AUDIT_STATE, text[0] && !strchr("TtZX", text[0]), "%s",
 		   text);

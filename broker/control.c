@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker/audit_plan.h"
+#include "broker/keep.h"
 #include "broker/rundir.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -131,6 +132,8 @@ static void control_fill(struct control *c, struct control_status *st)
 	p = control_add(st, "broker", "", getpid());
 	control_add_report(p->sandbox, &f->own);
 	control_add_child(st, &f->core);
+	if (keep_child(f))
+		control_add_child(st, keep_child(f));
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		struct session *s = &f->devices[i];
 
@@ -139,6 +142,8 @@ static void control_fill(struct control *c, struct control_status *st)
 		if (p) {
 			if (s->state == SESSION_WAITING)
 				p->state = (char *)(uintptr_t) "restarting";
+			else if (s->adopting)
+				p->state = (char *)(uintptr_t) "adopting";
 			else if (s->upgrading)
 				p->state = (char *)(uintptr_t) "upgrading";
 			p->restarts = s->restarts;
@@ -353,7 +358,12 @@ int control_adopt(struct family *f, const char *name, int *fd,
 	char path[sizeof((*ret)->path)];
 	int r = rundir_socket(name, path, sizeof(path), e);
 
-	return r < 0 ? r : control_serve(f, name, path, fd, ret, e);
+	if (r < 0)
+		return r;
+	/* Once more: the kernel tells clients who did it last. */
+	if (listen(*fd, CONTROL_CLIENTS_MAX) < 0)
+		return err_errno(e, "cannot listen at %s", path);
+	return control_serve(f, name, path, fd, ret, e);
 }
 
 int control_fd(const struct control *c)

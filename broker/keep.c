@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/audit_gate.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
@@ -33,6 +34,10 @@ struct keep_msg {
 	int fds[KEEP_FDS_MAX];
 	unsigned int num_fds;
 };
+
+/* What is done with each: it is sent, or looked at. */
+typedef int (*keep_sink)(struct keep *k, const struct keep_msg *m,
+			 const ProtobufCMessage *data, void *arg);
 
 static void keep_add_fd(struct keep_msg *m, int fd)
 {
@@ -74,13 +79,14 @@ static int keep_request(struct keep *k, Bulkhead__KeeperBody *body,
 }
 
 static int keep_send(struct keep *k, const struct keep_msg *m,
-		     const ProtobufCMessage *data)
+		     const ProtobufCMessage *data, void *arg)
 {
 	Bulkhead__KeeperBody body = BULKHEAD__KEEPER_BODY__INIT;
 	Bulkhead__Keep keep = BULKHEAD__KEEP__INIT;
 	size_t len = protobuf_c_message_get_packed_size(data);
 	auto_free uint8_t *buf = malloc(len + 1);
 
+	(void)arg;
 	if (!buf)
 		return -ENOMEM;
 	keep.key = (char *)(uintptr_t)m->key;
@@ -100,7 +106,7 @@ static void keep_child_fds(struct keep_msg *m, struct child *c,
 	m->num_fds += child_keep(c, kept, m->fds + m->num_fds);
 }
 
-static int keep_vm(struct keep *k)
+static int keep_vm(struct keep *k, keep_sink sink, void *arg)
 {
 	struct family *f = k->family;
 	struct keep_msg m = {.key = "vm"};
@@ -126,10 +132,10 @@ static int keep_vm(struct keep *k)
 	keep_add_fd(&m, k->listen_fd);
 	vm.num_devices = f->num_devices;
 	vm.generation = f->generation;
-	return keep_send(k, &m, &vm.base);
+	return sink(k, &m, &vm.base, arg);
 }
 
-static int keep_itself(struct keep *k)
+static int keep_itself(struct keep *k, keep_sink sink, void *arg)
 {
 	struct keep_msg m = {.key = "keeper"};
 	struct child_kept kept;
@@ -138,10 +144,11 @@ static int keep_itself(struct keep *k)
 	/* Its own channel would never end. */
 	kept.msg.has_channel = false;
 	m.num_fds = 2;
-	return keep_send(k, &m, &kept.msg.base);
+	return sink(k, &m, &kept.msg.base, arg);
 }
 
-static int keep_port(struct keep *k, const char *key, struct opened *o)
+static int keep_port(struct keep *k, const char *key, struct opened *o,
+		     keep_sink sink, void *arg)
 {
 	struct keep_msg m = {.num_fds = 0};
 	Bulkhead__KeptBackend b;
@@ -152,10 +159,11 @@ static int keep_port(struct keep *k, const char *key, struct opened *o)
 		return 0;
 	snprintf(m.key, sizeof(m.key), "%s", key);
 	m.num_fds = opened_keep(o, "console", &b, &setup, m.fds);
-	return keep_send(k, &m, &b.base);
+	return sink(k, &m, &b.base, arg);
 }
 
-static int keep_session(struct keep *k, struct session *s)
+static int keep_session(struct keep *k, struct session *s, keep_sink sink,
+			void *arg)
 {
 	struct keep_msg m = {.num_fds = 0};
 	int fence = s->proc ? s->proc->fence_fd : s->fence_fd;
@@ -191,7 +199,7 @@ static int keep_session(struct keep *k, struct session *s)
 	d.upgrades = s->upgrades;
 	d.last_reason = s->last_reason;
 	d.last_gap_us = s->last_gap_us;
-	return keep_send(k, &m, &d.base);
+	return sink(k, &m, &d.base, arg);
 }
 
 static int keep_hold(struct keep *k)
@@ -205,22 +213,62 @@ static int keep_hold(struct keep *k)
 			    keep_on_answer);
 }
 
-static void keep_everything(struct keep *k)
+static int keep_each(struct keep *k, keep_sink sink, void *arg)
 {
 	struct family *f = k->family;
-	int r = keep_vm(k);
+	int r = keep_vm(k, sink, arg);
 
 	if (r == 0)
-		r = keep_itself(k);
+		r = keep_itself(k, sink, arg);
 	if (r == 0)
-		r = keep_port(k, "serial", &f->serial);
+		r = keep_port(k, "serial", &f->serial, sink, arg);
 	if (r == 0)
-		r = keep_port(k, "debug-console", &f->debug_console);
+		r = keep_port(k, "debug-console", &f->debug_console, sink, arg);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
-		r = keep_session(k, &f->devices[i]);
-	if (r == 0)
-		r = keep_hold(k);
-	k->holding = r == 0;
+		r = keep_session(k, &f->devices[i], sink, arg);
+	return r;
+}
+
+static void keep_everything(struct keep *k)
+{
+	k->holding = keep_each(k, keep_send, NULL) == 0 && keep_hold(k) == 0;
+}
+
+struct keep_list {
+	int *fds;
+	unsigned int num, max;
+};
+
+static int keep_list(struct keep *k, const struct keep_msg *m,
+		     const ProtobufCMessage *data, void *arg)
+{
+	struct keep_list *l = arg;
+
+	(void)k;
+	(void)data;
+	for (unsigned int i = 0; i < m->num_fds; i++) {
+		if (l->num == l->max)
+			return -E2BIG;
+		l->fds[l->num++] = m->fds[i];
+	}
+	return 0;
+}
+
+int keep_held(const struct family *f, int *ret, unsigned int max)
+{
+	struct keep *k = f->keep;
+	struct keep_list l = {.fds = ret, .max = max};
+	int r;
+
+	if (max < 2)
+		return -E2BIG;
+	/* KeeperSetup's and Hold's own. */
+	l.fds[l.num++] = k->listen_fd;
+	if (!k->holding)
+		return (int)l.num;
+	l.fds[l.num++] = f->core.pidfd;
+	r = keep_each(k, keep_list, &l);
+	return r < 0 ? r : (int)l.num;
 }
 
 /* ---- the process ---- */
@@ -250,6 +298,7 @@ static void keep_on_ready(struct child *c, const struct envelope *env, int *fds,
 {
 	const Bulkhead__KeeperBody *body = (const void *)env->body;
 	struct keep *k = c->owner;
+	struct err e = {0};
 
 	(void)fds;
 	(void)arg;
@@ -262,7 +311,9 @@ static void keep_on_ready(struct child *c, const struct envelope *env, int *fds,
 		return;
 	}
 	child_note_sandbox(c, body->ready->sandbox);
-	if (k->family->state == FAMILY_RUNNING)
+	if (audit_gate_keeper(k->family, &e) < 0)
+		child_fail(c, e.text);
+	else if (k->family->state == FAMILY_RUNNING)
 		keep_everything(k);
 }
 
@@ -366,7 +417,7 @@ void keep_device(struct session *s)
 	struct keep *k = s->family->keep;
 
 	if (k && k->holding && s->inflight.fd >= 0)
-		keep_session(k, s);
+		keep_session(k, s, keep_send, NULL);
 }
 
 void keep_forget(struct family *f)

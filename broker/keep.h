@@ -43,6 +43,10 @@ void keep_forget(struct family *f);
 /** keep_free() - End the keeper */
 void keep_free(struct family *f);
 
+/** keep_held() - Our side of each descriptor that the keeper has been given,
+ *  for audits; Return: their number, or -E2BIG */
+int keep_held(const struct family *f, int *ret, unsigned int max);
+
 /** keep_child() - The keeper's process, NULL if there is none */
 struct child *keep_child(const struct family *f);
 

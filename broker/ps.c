@@ -156,6 +156,23 @@ static void ps_table_vm(const struct ps *ps, const Bulkhead__VmStatus *vm)
 	}
 }
 
+/* Its keeper answers, who knows nothing but that it keeps. */
+static void ps_orphan(struct ps *ps, const char *name)
+{
+	const char *bold = ps->colour ? "\033[1m" : "";
+	const char *plain = ps->colour ? "\033[0m" : "";
+
+	if (ps->json) {
+		printf("%s{\"name\":", ps->shown ? "," : "");
+		json_text(name);
+		printf(",\"state\":\"orphaned\",\"processes\":[]}");
+		return;
+	}
+	printf("%s%s%s%s  orphaned: its broker died, the guest runs on; "
+	       "`bulkhead adopt %s` or `bulkhead stop %s`\n",
+	       ps->shown ? "\n" : "", bold, name, plain, name, name);
+}
+
 static int ps_show(const char *name, int fd, void *arg)
 {
 	Bulkhead__ControlBody body = BULKHEAD__CONTROL_BODY__INIT;
@@ -169,7 +186,11 @@ static int ps_show(const char *name, int fd, void *arg)
 	if (ps->only && strcmp(ps->only, name))
 		return 0;
 	r = control_open(&conn, dup(fd), &e);
-	if (r == 0) {
+	if (r == 0 && conn.orphaned) {
+		ps_orphan(ps, name);
+		ps->shown++;
+		control_close(&conn);
+	} else if (r == 0) {
 		body.kind_case = BULKHEAD__CONTROL_BODY__KIND_STATUS_REQUEST;
 		body.status_request = &request;
 		r = control_ask(&conn, &body, &answer, &e);

@@ -38,6 +38,7 @@
 PROFILE(core);
 PROFILE(vcpu);
 PROFILE(loader);
+PROFILE(keeper);
 PROFILE(blk);
 PROFILE(blksync);
 PROFILE(net);
@@ -53,6 +54,7 @@ static const struct probe_profile {
 	{"vcpu", &seccomp_profile_core, &seccomp_profile_vcpu,
 	 &seccomp_rules_vcpu},
 	{"loader", &seccomp_profile_loader, NULL, &seccomp_rules_loader},
+	{"keeper", &seccomp_profile_keeper, NULL, &seccomp_rules_keeper},
 	{"blk", &seccomp_profile_blk, NULL, &seccomp_rules_blk},
 	{"blksync", &seccomp_profile_blksync, NULL, &seccomp_rules_blksync},
 	{"net", &seccomp_profile_net, NULL, &seccomp_rules_net},

@@ -18,6 +18,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -424,9 +425,11 @@ static void client_on_message(int fd, unsigned int events, void *arg)
 }
 
 /*
- * Who may connect is decided by the folder of the socket, mode 0700.
+ * Who may connect is decided by the folder of the socket, mode 0700. Slot 3 is
+ * left free: the next broker's channel, received, falls into it.
  *
  * @sys keeper accept4: commands, while there is no broker
+ * @sys keeper fcntl(1==F_DUPFD_CLOEXEC): the same
  * @sys keeper fcntl(1==F_GETFL): channels of commands and brokers
  * @sys keeper fcntl(1==F_SETFD): the same
  * @sys keeper fcntl(1==F_SETFL): the same
@@ -434,9 +437,12 @@ static void client_on_message(int fd, unsigned int events, void *arg)
 static void keeper_on_client(int fd, unsigned int events, void *arg)
 {
 	struct keeper *k = arg;
-	auto_fd client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	auto_fd low = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	auto_fd client = low < 0 ? -1
+				 : fcntl(low, F_DUPFD_CLOEXEC, SANDBOX_NUM_FDS);
 
 	(void)events;
+	low = fd_close(low);
 	if (client < 0)
 		return;
 	if (channel_new(client, &channel_format_control, false, &k->client,
