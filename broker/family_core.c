@@ -527,6 +527,9 @@ int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,
 	r = child_adopt(&f->core, &args, m, fds, channel, e);
 	if (r < 0)
 		return r;
+	/* Before the first request: if we die, too, a successor must not
+	 * number its own alike. */
+	keep_core(f);
 	body.kind_case = BULKHEAD__CORE_BODY__KIND_ADOPT;
 	body.adopt = &adopt;
 	return family_core_request(f, &body, NULL, 0, family_on_adopted, NULL,

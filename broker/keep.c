@@ -412,6 +412,12 @@ void keep_all(struct family *f)
 		keep_start(k);
 }
 
+void keep_core(struct family *f)
+{
+	if (f->keep && f->keep->holding)
+		keep_vm(f->keep, keep_send, NULL);
+}
+
 void keep_device(struct session *s)
 {
 	struct keep *k = s->family->keep;

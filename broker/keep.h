@@ -36,6 +36,8 @@ int keep_adopt(struct family *f, const Bulkhead__KeptProcess *m, int *fds,
 
 /** keep_all() - The guest runs: from now on it survives the broker */
 void keep_all(struct family *f);
+/** keep_core() - Another broker's turn: the next one must know */
+void keep_core(struct family *f);
 /** keep_device() - A device's process, region or client changed */
 void keep_device(struct session *s);
 /** keep_forget() - The processes are about to end */

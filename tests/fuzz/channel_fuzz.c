@@ -20,6 +20,7 @@ static const struct channel_format *const formats[] = {
 	&channel_format_core,
 	&channel_format_loader,
 	&channel_format_control,
+	&channel_format_keeper,
 };
 
 static struct channel *channels[ARRAY_SIZE(formats)];

@@ -31,6 +31,7 @@ static const char *const storm_ids[NUM_DEVS] = {"_disk0", "_net1", "__console",
 						"__rng"};
 
 static unsigned int findings;
+static unsigned int replaced[NUM_DEVS]; /* processes, at least */
 static uint64_t random_state;
 static struct storm_vm the_vm;
 
@@ -96,7 +97,9 @@ static void usage(FILE *f)
 		"  --devices LIST     of blk,net,console,rng (all)\n"
 		"  --mode MODE        kill, stop, segv, seccomp, mixed (of "
 		"these\n"
-		"                     but stop), upgrade (kill)\n"
+		"                     but stop), upgrade; adopt: the broker "
+		"is\n"
+		"                     killed, too (kill)\n"
 		"  --interval MS      mean time between kills (300)\n"
 		"  --console KIND     file, socket or pty (socket)\n"
 		"  --packed           packed rings\n"
@@ -149,7 +152,8 @@ static enum storm_console parse_console(const char *text)
 static void parse_mode(struct storm_options *o, const char *text)
 {
 	static const char *const modes[] = {"kill",    "stop",	"segv",
-					    "seccomp", "mixed", "upgrade"};
+					    "seccomp", "mixed", "upgrade",
+					    "adopt"};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (!strcmp(text, modes[i]))
@@ -321,11 +325,80 @@ static bool storm_upgrade_one(struct storm_vm *vm, struct storm_kill *k)
 	return false;
 }
 
+static bool storm_serves(struct storm_vm *vm)
+{
+	struct storm_proc p;
+
+	for (int d = 0; d < NUM_DEVS; d++)
+		if (!vm_ps(vm, (enum storm_device)d, &p) || !p.running)
+			return false;
+	return true;
+}
+
+static void storm_adopt(struct storm_vm *vm)
+{
+	vm_adopt(vm);
+	for (int d = 0; d < NUM_DEVS; d++)
+		replaced[d]++;
+}
+
+static void storm_kill_device(const struct storm_proc *p, enum storm_device d)
+{
+	if (kill(p->pid, SIGKILL) < 0)
+		storm_die("%s, pid %d: %m", storm_roles[d], (int)p->pid);
+	replaced[d]++;
+}
+
+/*
+ * The broker dies, alone, or right after a device, or a device follows it
+ * while there is nobody to notice, or the successor dies, too, wherever it is.
+ */
+static bool storm_adopt_one(struct storm_vm *vm, struct storm_kill *k)
+{
+	unsigned int way = storm_random() % 4;
+	struct storm_proc p = {0};
+
+	if (!vm_ps(vm, k->device, &p) || p.pid <= 0 ||
+	    !is_child_of(p.pid, vm->pid)) {
+		storm_finding("%s has no process", storm_roles[k->device]);
+		return false;
+	}
+	k->tsc = storm_tsc();
+	if (way == 1)
+		storm_kill_device(&p, k->device);
+	vm_orphan(vm);
+	if (way == 2) {
+		wait_ms(storm_random() % 50);
+		/* Nobody reaps it but the system; it can't have come back. */
+		storm_kill_device(&p, k->device);
+	}
+	wait_ms(storm_random() % 100);
+	storm_adopt(vm);
+	if (way == 3) {
+		wait_ms(storm_random() % 30);
+		vm_orphan(vm);
+		storm_adopt(vm);
+	}
+	for (uint64_t end = storm_now_us() + SETTLE_US; storm_now_us() < end;
+	     wait_ms(10)) {
+		if (storm_serves(vm))
+			return true;
+		if (!vm_is_alive(vm))
+			break;
+	}
+	storm_finding("not adopted, in way %u: %s", way,
+		      vm_is_alive(vm) ? "it does not serve" : "it ended");
+	return false;
+}
+
 /* Kill as often as was asked for. Return: how many */
 static unsigned int storm_rage(struct storm_vm *vm, struct storm_kill *kills)
 {
 	const struct storm_options *o = vm->options;
-	bool upgrade = !strcmp(o->mode, "upgrade");
+	bool (*one)(struct storm_vm *, struct storm_kill *) =
+		!strcmp(o->mode, "upgrade") ? storm_upgrade_one
+		: !strcmp(o->mode, "adopt") ? storm_adopt_one
+					    : storm_kill_one;
 	unsigned int n = 0;
 
 	for (; n < o->kills; n++) {
@@ -338,8 +411,10 @@ static unsigned int storm_rage(struct storm_vm *vm, struct storm_kill *kills)
 			break;
 		}
 		k->device = storm_pick(o);
-		if (!(upgrade ? storm_upgrade_one : storm_kill_one)(vm, k))
+		if (!one(vm, k))
 			break;
+		if (one != storm_adopt_one)
+			replaced[k->device]++;
 		if (o->verbose && n % 10 == 9)
 			printf("%u kills\n", n + 1);
 	}
@@ -347,9 +422,10 @@ static unsigned int storm_rage(struct storm_vm *vm, struct storm_kill *kills)
 }
 
 /* All devices serve again, and were replaced as often as they were killed. */
-static void storm_settle(struct storm_vm *vm, unsigned int kills[NUM_DEVS])
+static void storm_settle(struct storm_vm *vm)
 {
 	bool upgrade = !strcmp(vm->options->mode, "upgrade");
+	bool adopt = !strcmp(vm->options->mode, "adopt");
 
 	for (int d = 0; d < NUM_DEVS; d++) {
 		uint64_t end = storm_now_us() + SETTLE_US;
@@ -358,13 +434,14 @@ static void storm_settle(struct storm_vm *vm, unsigned int kills[NUM_DEVS])
 
 		while (!up && vm_is_alive(vm) && storm_now_us() < end) {
 			up = vm_ps(vm, (enum storm_device)d, &p) && p.running &&
-			     (upgrade ? p.upgrades : p.restarts) >= kills[d];
+			     (adopt || (upgrade ? p.upgrades : p.restarts) >=
+					       replaced[d]);
 			wait_ms(20);
 		}
 		if (!up)
 			storm_finding("%s: killed %u times, replaced %u "
 				      "times, %s",
-				      storm_roles[d], kills[d],
+				      storm_roles[d], replaced[d],
 				      upgrade ? p.upgrades : p.restarts,
 				      p.running ? "runs" : "does not run");
 	}
@@ -447,7 +524,7 @@ int main(int argc, char **argv)
 				  .depth = 8,
 				  .devices = {true, true, true, true},
 				  .console = CONSOLE_SOCKET};
-	unsigned int num, per_device[NUM_DEVS] = {0};
+	unsigned int num;
 	struct storm_kill *kills;
 	uint64_t typed;
 
@@ -470,13 +547,11 @@ int main(int argc, char **argv)
 	if (o.corrupt)
 		storm_corrupt(&the_vm);
 	num = storm_rage(&the_vm, kills);
-	for (unsigned int i = 0; i < num; i++)
-		per_device[kills[i].device]++;
-	storm_settle(&the_vm, per_device);
+	storm_settle(&the_vm);
 	typed = peer_quiet();
 	vm_stop(&the_vm);
 	peer_stop();
-	verdict_check(&the_vm, per_device, typed);
+	verdict_check(&the_vm, replaced, typed);
 	verdict_gaps(&the_vm, kills, num);
 	print_results(&the_vm, kills, num);
 	vm_cleanup(&the_vm);

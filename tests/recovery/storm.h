@@ -52,7 +52,7 @@ static inline uint64_t storm_tsc(void)
 struct storm_vm {
 	const struct storm_options *options;
 	char name[32], folder[64];
-	pid_t pid;	    /* bulkhead run */
+	pid_t pid;	    /* bulkhead run, or adopt */
 	int64_t tsc_offset; /* host's - guest's */
 	uint64_t khz;
 	int status;   /* of waitpid() */
@@ -73,6 +73,10 @@ bool vm_ps(const struct storm_vm *vm, enum storm_device d,
 /** vm_command() - Run `bulkhead COMMAND NAME [ARG]`; Return: its status */
 int vm_command(const struct storm_vm *vm, const char *command, const char *arg,
 	       char *out, size_t out_size);
+/** vm_orphan() - Kill the broker; at the return it is gone */
+void vm_orphan(struct storm_vm *vm);
+/** vm_adopt() - Start `bulkhead adopt` */
+void vm_adopt(struct storm_vm *vm);
 /** vm_stop() - Power button, wait, read the report */
 void vm_stop(struct storm_vm *vm);
 bool vm_is_alive(struct storm_vm *vm);

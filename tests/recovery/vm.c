@@ -249,6 +249,28 @@ bool vm_ps(const struct storm_vm *vm, enum storm_device d,
 	return true;
 }
 
+void vm_orphan(struct storm_vm *vm)
+{
+	if (!vm_is_alive(vm))
+		return;
+	kill(vm->pid, SIGKILL);
+	while (waitpid(vm->pid, &vm->status, 0) < 0 && errno == EINTR)
+		;
+	vm->pid = 0;
+}
+
+void vm_adopt(struct storm_vm *vm)
+{
+	struct vm_args a = {0};
+
+	vm_arg(&a, "%s/bulkhead", vm->options->bin);
+	vm_arg(&a, "adopt");
+	vm_arg(&a, "--log-file");
+	vm_arg(&a, "%s/log.txt", vm->folder);
+	vm_arg(&a, "%s", vm->name);
+	vm->pid = vm_spawn(vm, "adopt.txt", a.argv);
+}
+
 void vm_stop(struct storm_vm *vm)
 {
 	uint64_t end = storm_now_us() + END_US;
@@ -273,7 +295,8 @@ void vm_cleanup(struct storm_vm *vm)
 {
 	static const char *const files[] = {"disk.img",	   "log.txt",
 					    "debug.txt",   "command.txt",
-					    "console.txt", "console"};
+					    "console.txt", "console",
+					    "adopt.txt"};
 
 	if (vm_is_alive(vm))
 		kill(vm->pid, SIGTERM);

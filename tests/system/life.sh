@@ -68,7 +68,7 @@ full_vm() {
 }
 
 ends_with() { # STATUS
-	vm_wait 10
+	vm_wait 30
 	[ "$VM_STATUS" = "$1" ] || fail "status $VM_STATUS, not $1"
 	[ ! -e "$T/v.c" ] && [ ! -e "$T/v.s" ] || fail "a console's socket was left"
 	nothing_left
@@ -90,7 +90,7 @@ test_end_by_signals_and_stop() {
 	# Also while it starts.
 	vm_start v --cmdline "console=hvc0 $SLEEPS"
 	kill -TERM "$VM_PID"
-	vm_wait 10
+	vm_wait 30
 	[ "$VM_STATUS" = 0 ] || [ "$VM_STATUS" = 143 ] || fail "early SIGTERM: status $VM_STATUS"
 	nothing_left
 }
@@ -102,9 +102,10 @@ test_core_killed_ends_the_vm() {
 	has v.err 'core.*killed by signal 9'
 }
 
-# Nothing outlives the broker but its socket, which the next one replaces.
+# Without keeper nothing outlives the broker but its socket, which the next one
+# replaces.
 test_broker_killed_leaves_nothing() {
-	full_vm v
+	full_vm v --keeper off
 	kill -KILL "$VM_PID"
 	wait_for 2 no_processes || fail "left after 2 s: $(pgrep -a '^bulkhead')"
 	[ ! -e /sys/class/net/bh-v ] || fail "the tap was left"
@@ -113,6 +114,75 @@ test_broker_killed_leaves_nothing() {
 	full_vm v
 	kill -TERM "$VM_PID"
 	ends_with 0
+}
+
+# The guest runs on without broker; another one serves it to its end, a reboot
+# included.
+test_broker_killed_and_another_adopts() {
+	local status=0
+	own_disk
+	vm_start g --disk "path=$T/disk.img" --net tap=bhadopt --console "file=$T/g.out" \
+		--cmdline "console=hvc0 quiet $(guest_command '
+			mount /dev/vda /mnt || exit 1
+			if [ -e /mnt/second ]; then echo SECOND BOOT; umount /mnt; poweroff -f; fi
+			n=0
+			while [ ! -e /mnt/second ]; do
+				n=$((n + 1))
+				echo $n >/mnt/number; sync; echo 3 >/proc/sys/vm/drop_caches
+				[ "$(cat /mnt/number)" = $n ] || { echo WRONG NUMBER; break; }
+				echo "number $n"
+				[ $n -lt 100 ] || touch /mnt/second
+				sleep 0.1
+			done
+			dmesg | grep -iE "error|reset" && echo DMESG SAYS SO
+			umount /mnt
+			reboot -f
+			sleep 100')"
+	expect 60 g.out 'number 3$'
+	bulkhead adopt g 2>early && fail "adopted under a living broker"
+	has early 'its broker is alive'
+	kill -KILL "$VM_PID"
+	wait "$VM_PID" || :
+	wait_for 5 orphaned g || fail "not orphaned: $(bulkhead ps)"
+	bulkhead audit g 2>err && fail "audited without broker"
+	has err 'bulkhead adopt'
+	expect_more g.out
+	bulkhead adopt g >adopt.out 2>g.err &
+	VM_PID=$!
+	ALL_PIDS="$ALL_PIDS $VM_PID"
+	wait_for 20 vm_runs g || fail "not adopted: $(cat g.err)"
+	wait_for 20 grep -q 'device-adopted device=_net1' g.err || fail "net was not replaced"
+	bulkhead audit g >audit || fail "the audit fails: $(cat audit)"
+	expect_more g.out
+	expect 90 g.out 'SECOND BOOT'
+	vm_ok 30
+	lacks g.out 'WRONG NUMBER|DMESG SAYS SO'
+	nothing_left
+	# And one that nobody wants any more.
+	rm -f "$T/g.in"
+	full_vm v
+	kill -KILL "$VM_PID"
+	wait_for 5 orphaned v || fail "not orphaned: $(bulkhead ps)"
+	bulkhead stop v || fail "an orphan can't be stopped"
+	wait_for 5 no_processes || fail "left: $(pgrep -a '^bulkhead')"
+	bulkhead adopt v 2>gone || status=$?
+	[ $status = 1 ] || fail "adopt of no VM: status $status"
+	has gone 'no VM "v" is running'
+}
+
+orphaned() {
+	bulkhead ps "$1" | grep -q '^[^ ]*  orphaned'
+}
+
+# expect_more FILE: it grows
+expect_more() {
+	local size
+	size=$(stat -c %s "$1")
+	wait_for 20 grown "$1" "$size" || fail "$1 does not grow"
+}
+
+grown() {
+	[ "$(stat -c %s "$1")" -gt "$2" ]
 }
 
 no_processes() {
