@@ -198,8 +198,10 @@ static void *adopt_unpack(struct adopt *a, const char *key,
 		     : NULL;
 
 	if (!m)
-		err_set(e, -EBADMSG, "what the keeper has of \"%s\" makes no "
-				     "sense", key);
+		err_set(e, -EBADMSG,
+			"what the keeper has of \"%s\" makes no "
+			"sense",
+			key);
 	*ret = en;
 	return m;
 }
@@ -240,14 +242,12 @@ static int adopt_fill_session(struct session *s, const Bulkhead__KeptDevice *m,
 	unsigned int client = m->has_client ? 1 : 0;
 	int r, n, none = -1, *fds;
 
-	if (!m->backend || !m->info ||
-	    session_info_take(&s->info, m->info) < 0)
+	if (!m->backend || !m->info || session_info_take(&s->info, m->info) < 0)
 		return adopt_bad(en->key, e);
 	n = opened_adopt(&s->opened, m->backend, en->fds, en->num_fds, e);
 	if (n < 0)
 		return n;
-	if ((unsigned int)n + process + fence + 1 + client !=
-	    en->num_fds)
+	if ((unsigned int)n + process + fence + 1 + client != en->num_fds)
 		return adopt_bad(en->key, e);
 	fds = en->fds + n;
 	r = session_adopt_proc(s, m->process, fds,
@@ -263,8 +263,7 @@ static int adopt_fill_session(struct session *s, const Bulkhead__KeptDevice *m,
 	s->restarts = m->restarts;
 	s->upgrades = m->upgrades;
 	s->last_gap_us = m->last_gap_us;
-	snprintf(s->last_reason, sizeof(s->last_reason), "%s",
-		 m->last_reason);
+	snprintf(s->last_reason, sizeof(s->last_reason), "%s", m->last_reason);
 	return 0;
 }
 
@@ -299,8 +298,8 @@ static int adopt_keeper(struct adopt *a, int listen_fd, struct err *e)
 		return e->code;
 	r = m->has_channel || en->num_fds != 2
 		    ? adopt_bad(en->key, e)
-		    : keep_adopt(a->family, m, en->fds,
-				 take_ptr(a->channel), e);
+		    : keep_adopt(a->family, m, en->fds, take_ptr(a->channel),
+				 e);
 	bulkhead__kept_process__free_unpacked(m, NULL);
 	return r;
 }
@@ -414,8 +413,8 @@ static int adopt_run(struct adopt *a, struct err *e)
 	r = adopt_check(a, en, e);
 	if (r < 0)
 		return r;
-	if (run_parse(&a->config, (int)a->vm->n_arguments,
-		      a->vm->arguments) >= 0)
+	if (run_parse(&a->config, (int)a->vm->n_arguments, a->vm->arguments) >=
+	    0)
 		return err_set(e, -EINVAL,
 			       "this release does not understand the options "
 			       "that the VM was started with");

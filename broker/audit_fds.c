@@ -135,8 +135,7 @@ static void fds_channel(struct audit *a, int dup)
 	getsockopt(dup, SOL_SOCKET, SO_PEERCRED, &cred, &len);
 	audit_that(a, AUDIT_FD_CHANNEL,
 		   domain == AF_UNIX && type == SOCK_SEQPACKET &&
-			   cred.pid ==
-				   (old ? a->x->creator : a->x->parent),
+			   cred.pid == (old ? a->x->creator : a->x->parent),
 		   "family %d, type %d, peer %d", domain, type, (int)cred.pid);
 }
 
@@ -264,8 +263,8 @@ static void fds_other(struct fds *f, int fd, int dup, const struct stat *st,
 
 	/* Pipes, sockets and files may be a device's own back end; a keeper
 	 * has what it was given, whatever it is. */
-	if ((!strcmp(a->x->role, "keeper") || kind == FDS_PIPE || kind == FDS_SOCKET || kind == FDS_BACKEND ||
-	     kind == FDS_KVM) &&
+	if ((!strcmp(a->x->role, "keeper") || kind == FDS_PIPE ||
+	     kind == FDS_SOCKET || kind == FDS_BACKEND || kind == FDS_KVM) &&
 	    fds_is_backend(f, fd, dup)) {
 		if (kind == FDS_KVM)
 			f->count[kind]++;

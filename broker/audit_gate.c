@@ -194,8 +194,7 @@ static void gate_log(const struct audit_expect *x, const struct audit_result *r,
 
 static bool gate_is_ours(const struct family *f, pid_t pid)
 {
-	if (f->core.pid == pid ||
-	    (keep_child(f) && keep_child(f)->pid == pid))
+	if (f->core.pid == pid || (keep_child(f) && keep_child(f)->pid == pid))
 		return true;
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		const struct session *s = &f->devices[i];

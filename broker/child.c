@@ -533,10 +533,8 @@ unsigned int child_keep(struct child *c, struct child_kept *ret, int *fds)
 	m->program_ino = c->program_ino;
 	m->program_size = c->program_size;
 	m->creator = c->creator ? c->creator : getpid();
-	child_keep_report(&c->outer, ret->lists[0], ret->lists[1],
-			  &ret->outer);
-	child_keep_report(&c->inner, ret->lists[2], ret->lists[3],
-			  &ret->inner);
+	child_keep_report(&c->outer, ret->lists[0], ret->lists[1], &ret->outer);
+	child_keep_report(&c->inner, ret->lists[2], ret->lists[3], &ret->inner);
 	m->outer = &ret->outer;
 	m->inner = &ret->inner;
 	fds[n++] = c->pidfd;

@@ -51,7 +51,7 @@ struct child_handler {
 struct child {
 	char role[16];
 	char id[CHILD_NAME_MAX];
-	pid_t pid; /* 0 = not running */
+	pid_t pid;	/* 0 = not running */
 	uid_t host_uid; /* and gid, if the broker may give ids */
 	uint64_t program_dev, program_ino, program_size; /* what it runs */
 	int pidfd;
@@ -80,8 +80,8 @@ struct child {
 	pid_t creator;	    /* 0: we */
 	uint32_t first_seq; /* of our requests */
 	int held_channel;   /* what keeps a device from ending; else -1 */
-	bool gone;		     /* handler->gone was called */
-	char failure[128];	     /* what child_fail() killed it for */
+	bool gone;	    /* handler->gone was called */
+	char failure[128];  /* what child_fail() killed it for */
 };
 
 struct child_args {

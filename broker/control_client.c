@@ -85,8 +85,9 @@ int control_open(struct control_conn *c, int fd, struct err *e)
 	r = control_ask(c, &body, &answer, e);
 	if (r < 0)
 		control_close(c);
-	else if (answer->body && answer->body->kind_case ==
-					 BULKHEAD__CONTROL_BODY__KIND_HELLO_REPLY)
+	else if (answer->body &&
+		 answer->body->kind_case ==
+			 BULKHEAD__CONTROL_BODY__KIND_HELLO_REPLY)
 		c->orphaned = !strcmp(answer->body->hello_reply->program,
 				      "bulkhead-keeper");
 	return r;

@@ -12,8 +12,8 @@
 #include "common/base/num.h"
 #include "proto/keeper.pb-c.h"
 
-#define KEEP_FDS_MAX  64 /* as the keeper's */
-#define KEEP_RETRY_MS 1000
+#define KEEP_FDS_MAX   64 /* as the keeper's */
+#define KEEP_RETRY_MS  1000
 #define KEEP_UID_INDEX 47 /* devices have 2 to 31, passt 48 and up */
 
 struct keep {

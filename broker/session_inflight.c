@@ -54,8 +54,7 @@ int session_inflight_new(struct session *s, struct err *e)
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
 		    0)
 		return err_errno(e, "cannot make %s's in-flight region", s->id);
-	return inflight_map(s, &fd, inflight_stride(s->info.max_queue_size),
-			    e);
+	return inflight_map(s, &fd, inflight_stride(s->info.max_queue_size), e);
 }
 
 int session_inflight_adopt(struct session *s, int *fd, uint64_t stride,

@@ -215,8 +215,7 @@ void vm_guest_end(struct vm *vm, Bulkhead__VmEvent__Kind kind, const char *text)
 	vm_post(vm, vm_stop_vcpus, NULL);
 }
 
-const Bulkhead__VmEvent *vm_posts_adopted(struct vm *vm,
-					  Bulkhead__VmEvent *buf)
+const Bulkhead__VmEvent *vm_posts_adopted(struct vm *vm, Bulkhead__VmEvent *buf)
 {
 	struct vm_event_slot *end = &vm->posts->events[EVENTS_MAX];
 

@@ -42,7 +42,12 @@
 
 SECCOMP_PROFILE(keeper);
 
-enum keeper_state { KEEPER_EMPTY, KEEPER_HOLDING, KEEPER_ORPHAN, KEEPER_HANDING };
+enum keeper_state {
+	KEEPER_EMPTY,
+	KEEPER_HOLDING,
+	KEEPER_ORPHAN,
+	KEEPER_HANDING
+};
 
 struct keeper {
 	enum keeper_state state;
@@ -257,8 +262,10 @@ static int keeper_carry_out(struct keeper *k, const Bulkhead__KeeperBody *b,
 			    int *fds, unsigned int num_fds, struct err *e)
 {
 	if (k->state == KEEPER_HANDING)
-		return err_set(e, -EBUSY, "message %d before all was handed "
-					  "over", (int)b->kind_case);
+		return err_set(e, -EBUSY,
+			       "message %d before all was handed "
+			       "over",
+			       (int)b->kind_case);
 	switch (b->kind_case) {
 	case BULKHEAD__KEEPER_BODY__KIND_KEEP:
 		return store_put(&k->store, b->keep->key, b->keep->data.data,
@@ -438,8 +445,8 @@ static void keeper_on_client(int fd, unsigned int events, void *arg)
 {
 	struct keeper *k = arg;
 	auto_fd low = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	auto_fd client = low < 0 ? -1
-				 : fcntl(low, F_DUPFD_CLOEXEC, SANDBOX_NUM_FDS);
+	auto_fd client =
+		low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, SANDBOX_NUM_FDS);
 
 	(void)events;
 	low = fd_close(low);

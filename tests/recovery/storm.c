@@ -151,9 +151,8 @@ static enum storm_console parse_console(const char *text)
 
 static void parse_mode(struct storm_options *o, const char *text)
 {
-	static const char *const modes[] = {"kill",    "stop",	"segv",
-					    "seccomp", "mixed", "upgrade",
-					    "adopt"};
+	static const char *const modes[] = {
+		"kill", "stop", "segv", "seccomp", "mixed", "upgrade", "adopt"};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (!strcmp(text, modes[i]))

@@ -293,10 +293,9 @@ void vm_stop(struct storm_vm *vm)
 
 void vm_cleanup(struct storm_vm *vm)
 {
-	static const char *const files[] = {"disk.img",	   "log.txt",
-					    "debug.txt",   "command.txt",
-					    "console.txt", "console",
-					    "adopt.txt"};
+	static const char *const files[] = {
+		"disk.img",    "log.txt", "debug.txt", "command.txt",
+		"console.txt", "console", "adopt.txt"};
 
 	if (vm_is_alive(vm))
 		kill(vm->pid, SIGTERM);

@@ -12,6 +12,7 @@
 #include "broker/audit_internal.h"
 #include "broker/audit_plan.h"
 #include "broker/config.h"
+#include "common/base/num.h"
 
 Test(audit_texts, name_explain_and_differ)
 {
@@ -28,11 +29,11 @@ Test(audit_texts, name_explain_and_differ)
 
 Test(audit_profiles, know_every_role_and_no_other)
 {
-	static const char *const roles[] = {"core", "loader",  "blk",
-					    "net",  "console", "rng"};
+	static const char *const roles[] = {"core",    "loader", "blk",	  "net",
+					    "console", "rng",	 "keeper"};
 	const struct seccomp_profile *first[2], *thread;
 
-	for (unsigned int i = 0; i < 6; i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(roles); i++) {
 		cr_assert(audit_profiles(roles[i], first, &thread));
 		cr_assert(first[0]->len > 10);
 		cr_assert_eq(thread != NULL, i == 0);

@@ -82,21 +82,21 @@ Test(config, cpus_refuses_what_no_machine_has)
 	static const struct {
 		const char *value, *part, *advice;
 	} bad[] = {
-		{ "boot=0", "boot=0", "1 to 254" },
-		{ "boot=255", "boot=255", "1 to 254" },
-		{ "0", "0", "1 to 254" },
-		{ "boot=two", "two", "whole number" },
-		{ "boot=-1", "-1", "whole number" },
-		{ "cores=2", "cores", "boot" },
-		{ "boot", "boot", "key=value" },
-		{ "boot=1,boot=2", "boot=2", "already" },
-		{ "topology=1:2", "1:2", "threads:cores" },
-		{ "topology=4:2:1:1", "4:2:1:1", "threads a core" },
-		{ "topology=0:2:1:1", "0:2:1:1", "at least 1" },
-		{ "affinity=[0@[0,2]", "[0@[0,2]", "match" },
-		{ "affinity=[0@[3-1]]", "3-1", "range" },
-		{ "affinity=[x@[1]]", "x@[1]", "INDEX@" },
-		{ "", "", "empty" },
+		{"boot=0", "boot=0", "1 to 254"},
+		{"boot=255", "boot=255", "1 to 254"},
+		{"0", "0", "1 to 254"},
+		{"boot=two", "two", "whole number"},
+		{"boot=-1", "-1", "whole number"},
+		{"cores=2", "cores", "boot"},
+		{"boot", "boot", "key=value"},
+		{"boot=1,boot=2", "boot=2", "already"},
+		{"topology=1:2", "1:2", "threads:cores"},
+		{"topology=4:2:1:1", "4:2:1:1", "threads a core"},
+		{"topology=0:2:1:1", "0:2:1:1", "at least 1"},
+		{"affinity=[0@[0,2]", "[0@[0,2]", "match"},
+		{"affinity=[0@[3-1]]", "3-1", "range"},
+		{"affinity=[x@[1]]", "x@[1]", "INDEX@"},
+		{"", "", "empty"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -106,8 +106,7 @@ Test(config, cpus_refuses_what_no_machine_has)
 
 Test(config, topology_must_make_max_cpus)
 {
-	cr_assert_eq(config_parse_cpus(&cfg, "boot=2,topology=1:3:1:1", &e),
-		     0);
+	cr_assert_eq(config_parse_cpus(&cfg, "boot=2,topology=1:3:1:1", &e), 0);
 	expect_error(config_check(&cfg, &e), "--cpus", "1:3:1:1", "max=2");
 }
 
@@ -122,9 +121,9 @@ Test(config, memory_sizes_have_suffixes)
 
 Test(config, memory_refuses_bad_sizes)
 {
-	static const char *const bad[] = { "size=1T",  "size=12Q",
-					   "size=",    "size=-1M",
-					   "size=1 M", "size=99999999999999G" };
+	static const char *const bad[] = {"size=1T",  "size=12Q",
+					  "size=",    "size=-1M",
+					  "size=1 M", "size=99999999999999G"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		expect_error(config_parse_memory(&cfg, bad[i], &e), "--memory",
@@ -135,8 +134,7 @@ Test(config, memory_refuses_bad_sizes)
 	cr_assert_eq(config_parse_memory(&cfg, "size=33M", &e), 0);
 	expect_error(config_check(&cfg, &e), "--memory size=", "34603008",
 		     "multiple");
-	cr_assert_eq(config_parse_memory(&cfg, "size=64M,hugepage_size=2M",
-					 &e),
+	cr_assert_eq(config_parse_memory(&cfg, "size=64M,hugepage_size=2M", &e),
 		     0);
 	expect_error(config_check(&cfg, &e), "hugepage_size", "2097152",
 		     "hugepages=on");
@@ -166,12 +164,12 @@ Test(config, disk_errors)
 	static const struct {
 		const char *value, *part, *advice;
 	} bad[] = {
-		{ "readonly=on", "readonly", "path=FILE" },
-		{ "path=", "path=", "1 to" },
-		{ "path=a,readonly=yes", "yes", "on, off" },
-		{ "path=a,queue_size=100", "100", "power of two" },
-		{ "path=a,serial=123456789012345678901", "serial", "20" },
-		{ "path=a,size=1", "size", "readonly" },
+		{"readonly=on", "readonly", "path=FILE"},
+		{"path=", "path=", "1 to"},
+		{"path=a,readonly=yes", "yes", "on, off"},
+		{"path=a,queue_size=100", "100", "power of two"},
+		{"path=a,serial=123456789012345678901", "serial", "20"},
+		{"path=a,size=1", "size", "readonly"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -181,8 +179,7 @@ Test(config, disk_errors)
 		setup();
 	}
 	cr_assert_eq(config_add_disk(&cfg, "path=a,num_queues=2", &e), 0);
-	expect_error(config_check(&cfg, &e), "--disk", "num_queues=2",
-		     "a CPU");
+	expect_error(config_check(&cfg, &e), "--disk", "num_queues=2", "a CPU");
 }
 
 Test(config, ids_are_unique_and_not_reserved)
@@ -219,19 +216,19 @@ Test(config, net_errors)
 	static const struct {
 		const char *value, *part, *advice;
 	} bad[] = {
-		{ "tap=aaaaaaaaaaaaaaaa", "tap", "15 characters" },
-		{ "mac=52:54:00:12:34", "mac", "six bytes" },
-		{ "mac=53:54:00:12:34:56", "mac", "even" },
-		{ "ip=10.0.0.1", "ip=", "mask=" },
-		{ "ip=10.0.0,mask=255.0.0.0", "10.0.0", "IPv4" },
-		{ "mtu=100", "100", "1280" },
-		{ "num_queues=3", "3", "even" },
-		{ "fd=[1]", "1", "above 2" },
-		{ "fd=5,tap=x", "tap=", "not both" },
-		{ "fd=[5,6],num_queues=2", "num_queues=2", "4" },
-		{ "offload_csum=off", "offload_csum", "offload_tso=off" },
-		{ "backend=slirp", "slirp", "passt" },
-		{ "backend=passt,tap=x", "passt", "backend=tap" },
+		{"tap=aaaaaaaaaaaaaaaa", "tap", "15 characters"},
+		{"mac=52:54:00:12:34", "mac", "six bytes"},
+		{"mac=53:54:00:12:34:56", "mac", "even"},
+		{"ip=10.0.0.1", "ip=", "mask="},
+		{"ip=10.0.0,mask=255.0.0.0", "10.0.0", "IPv4"},
+		{"mtu=100", "100", "1280"},
+		{"num_queues=3", "3", "even"},
+		{"fd=[1]", "1", "above 2"},
+		{"fd=5,tap=x", "tap=", "not both"},
+		{"fd=[5,6],num_queues=2", "num_queues=2", "4"},
+		{"offload_csum=off", "offload_csum", "offload_tso=off"},
+		{"backend=slirp", "slirp", "passt"},
+		{"backend=passt,tap=x", "passt", "backend=tap"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

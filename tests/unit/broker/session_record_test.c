@@ -77,7 +77,7 @@ Test(session_record, refuses_features_that_were_not_offered)
 
 Test(session_record, a_queue_starts_after_features_once_and_within_bounds)
 {
-	int fds[2] = { eventfd(0, 0), eventfd(0, 0) };
+	int fds[2] = {eventfd(0, 0), eventfd(0, 0)};
 	int kick = fds[0];
 
 	cr_assert_eq(try_start(0, 16, fds), -EPROTO);
@@ -113,7 +113,7 @@ Test(session_record, config_writes_stay_inside_and_are_kept)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
 	Bulkhead__ConfigWrite m = BULKHEAD__CONFIG_WRITE__INIT;
-	uint8_t data[9] = { 7, 8 };
+	uint8_t data[9] = {7, 8};
 
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_CONFIG_WRITE;
 	body.config_write = &m;

@@ -10,6 +10,7 @@ Test(sandbox_manifest_find, knows_every_role)
 		{"blk", "bulkhead-blk"},   {"net", "bulkhead-net"},
 		{"rng", "bulkhead-rng"},   {"console", "bulkhead-console"},
 		{"core", "bulkhead-core"}, {"loader", "bulkhead-loader"},
+		{"keeper", "bulkhead-keeper"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
