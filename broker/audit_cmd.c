@@ -35,8 +35,8 @@ struct audit_cmd {
 /* One VM's results; too large for the stack. */
 struct audit_vm {
 	struct audit_expect x;
-	struct audit_result r[FAMILY_DEVICES_MAX + 1];
-	struct audit_ns ns[FAMILY_DEVICES_MAX + 1];
+	struct audit_result r[AUDIT_PLAN_MAX];
+	struct audit_ns ns[AUDIT_PLAN_MAX];
 };
 
 static void audit_help(void)

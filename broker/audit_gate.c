@@ -200,7 +200,8 @@ static bool gate_is_ours(const struct family *f, pid_t pid)
 		const struct session *s = &f->devices[i];
 
 		if ((s->proc && s->proc->child.pid == pid) ||
-		    (s->next && s->next->child.pid == pid))
+		    (s->next && s->next->child.pid == pid) ||
+		    (s->spare && s->spare->child.pid == pid))
 			return true;
 	}
 	return false;

@@ -13,7 +13,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/num.h"
 
-#define PLAN_PROCESSES_MAX (FAMILY_DEVICES_MAX + 2)
+#define PLAN_PROCESSES_MAX AUDIT_PLAN_MAX
 #define PLAN_NOTES_MAX	   (2 * SANDBOX_MAX_NOTES)
 
 /* A process with all that its message points to. */
@@ -103,6 +103,31 @@ static void plan_process(struct plan *plan, struct plan_process *p)
 	plan->list[plan->msg.n_processes++] = m;
 }
 
+/* One that is being replaced, or gets ready, is audited by the broker. */
+static int plan_device(struct plan *plan, const struct session *s,
+		       struct err *e)
+{
+	const struct session_proc *procs[] = {
+		session_is_served(s) ? s->proc : NULL,
+		s->spare && s->spare->info.valid ? s->spare : NULL,
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(procs); i++) {
+		struct plan_process *p = &plan->processes[2 + 2 * s->index + i];
+
+		if (!procs[i])
+			continue;
+		r = audit_expect_device(s, procs[i], &p->x, e);
+		if (i == 1)
+			snprintf(p->x.id, sizeof(p->x.id), "%.50s (spare)",
+				 s->id);
+		if (r == 0)
+			plan_process(plan, p);
+	}
+	return r;
+}
+
 int audit_plan_new(const struct family *f, const char *name,
 		   Bulkhead__AuditPlan **ret, struct err *e)
 {
@@ -127,17 +152,8 @@ int audit_plan_new(const struct family *f, const char *name,
 		if (r == 0)
 			plan_process(plan, &plan->processes[1]);
 	}
-	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++) {
-		struct plan_process *p = &plan->processes[i + 2];
-
-		/* One that is being replaced is audited by the broker. */
-		if (!session_is_served(&f->devices[i]))
-			continue;
-		r = audit_expect_device(&f->devices[i], f->devices[i].proc,
-					&p->x, e);
-		if (r == 0)
-			plan_process(plan, p);
-	}
+	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
+		r = plan_device(plan, &f->devices[i], e);
 	if (r < 0)
 		return r;
 	*ret = &take_ptr(plan)->msg;

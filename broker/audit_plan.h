@@ -5,9 +5,11 @@
 /* What the broker expects of its processes, as a message to an auditor. */
 
 #include "broker/audit.h"
+#include "broker/family.h"
 #include "proto/control.pb-c.h"
 
-struct family;
+/* The core, the keeper, each device and its spare. */
+#define AUDIT_PLAN_MAX (2 * FAMILY_DEVICES_MAX + 2)
 
 /** audit_plan_new() - Of the processes that run now; @ret is a packed
  *  AuditPlan, the caller's to free */

@@ -268,7 +268,7 @@ static int child_watch(struct child *c, struct err *e)
  */
 static uid_t child_host_id(unsigned int index)
 {
-	return 0x70000000u + ((uid_t)getpid() << 6) + (index & 63);
+	return 0x70000000u + (uid_t)getpid() * CHILD_IDS + index % CHILD_IDS;
 }
 
 /* For audits: the installation may change while it runs. */

@@ -84,6 +84,10 @@ struct child {
 	char failure[128];  /* what child_fail() killed it for */
 };
 
+/* Host ids of a broker's processes: so many, two halves alike; the upper 16 of
+ * the lower half are helpers' (passt.c). */
+#define CHILD_IDS 128
+
 struct child_args {
 	const char *role, *id;
 	const struct channel_format *format;

@@ -25,6 +25,7 @@ void config_init(struct config *c)
 	c->debug_console.mode = CONSOLE_OFF;
 	c->debug_console.iobase = 0xe9;
 	c->rng_src = strdup("/dev/urandom");
+	c->spares = true;
 	check(c->cmdline && c->rng_src);
 }
 
@@ -628,6 +629,14 @@ int config_parse_keeper(struct config *c, const char *value, struct err *e)
 		return err_set(e, -EINVAL, "--keeper %s: it is on or off",
 			       value);
 	c->keeper = on ? CONFIG_KEEPER_ON : CONFIG_KEEPER_OFF;
+	return 0;
+}
+
+int config_parse_spares(struct config *c, const char *value, struct err *e)
+{
+	if (option_bool(value, &c->spares) < 0)
+		return err_set(e, -EINVAL, "--spares %s: it is on or off",
+			       value);
 	return 0;
 }
 

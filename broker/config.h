@@ -127,6 +127,7 @@ struct config {
 	char *rng_src;			     /* "/dev/urandom" */
 	enum config_audit audit;	     /* enforce */
 	enum config_keeper keeper;	     /* auto: unless on a terminal */
+	bool spares;			     /* on: a parked process a device */
 	char *log_file;
 	int verbosity;	  /* number of -v */
 	char *api_socket; /* reserved */
@@ -147,6 +148,7 @@ int config_parse_console(struct config_console *con, const char *option,
 int config_parse_rng(struct config *c, const char *value, struct err *e);
 int config_parse_audit(struct config *c, const char *value, struct err *e);
 int config_parse_keeper(struct config *c, const char *value, struct err *e);
+int config_parse_spares(struct config *c, const char *value, struct err *e);
 
 /** config_check() - What only shows with all options known; fills ids */
 int config_check(struct config *c, struct err *e);

@@ -35,7 +35,7 @@ struct control {
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 
-#define CONTROL_PROCESSES_MAX (FAMILY_DEVICES_MAX + 8)
+#define CONTROL_PROCESSES_MAX (2 * FAMILY_DEVICES_MAX + 8)
 
 /* A VmStatus with everything that it points to. */
 struct control_status {
@@ -151,6 +151,9 @@ static void control_fill(struct control *c, struct control_status *st)
 			p->last_gap_us = s->last_gap_us;
 			p->last_reason = s->last_reason;
 		}
+		p = s->spare ? control_add_child(st, &s->spare->child) : NULL;
+		if (p)
+			p->role = (char *)(uintptr_t) "spare";
 		if (s->opened.helper)
 			control_add(st, "passt", s->id, s->opened.helper);
 	}

@@ -343,6 +343,8 @@ static void family_on_booted(struct child *c, const struct envelope *env,
 	log_info("guest started %.1f ms after the launch",
 		 (double)(f->running_ns - f->start_ns) / 1e6);
 	keep_all(f);
+	for (unsigned int i = 0; i < f->num_devices; i++)
+		session_spare_soon(&f->devices[i]);
 	if (f->on_running)
 		f->on_running(f);
 }

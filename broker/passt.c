@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/passt.h"
+#include "broker/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,8 @@
 #define ARGS_MAX  16
 #define FILES_MAX 65536 /* one a connection */
 
-/* Our own processes use the lower 48 of these 64 identities. */
+/* Our own processes use the lower 48 of the first 64 identities, and others
+ * behind these. */
 #define HOST_ID_BASE  0x70000000u
 #define HOST_ID_PASST 48u
 
@@ -203,7 +205,7 @@ int passt_start(const struct passt_args *args, struct passt *ret, struct err *e)
 {
 	static unsigned int started;
 	const char *path = find_program(e);
-	uid_t id = HOST_ID_BASE + ((uid_t)getpid() << 6) + HOST_ID_PASST +
+	uid_t id = HOST_ID_BASE + (uid_t)getpid() * CHILD_IDS + HOST_ID_PASST +
 		   (started++ & 15);
 	auto_fd null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int pair[2] = {-1, -1}, log[2] = {-1, -1}, rc;

@@ -46,6 +46,7 @@ enum run_option {
 	RUN_NAME,
 	RUN_AUDIT,
 	RUN_KEEPER,
+	RUN_SPARES,
 };
 
 static const struct option run_options[] = {
@@ -66,6 +67,7 @@ static const struct option run_options[] = {
 	{"name", required_argument, NULL, RUN_NAME},
 	{"audit", required_argument, NULL, RUN_AUDIT},
 	{"keeper", required_argument, NULL, RUN_KEEPER},
+	{"spares", required_argument, NULL, RUN_SPARES},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -128,6 +130,9 @@ static void run_help(void)
 	       "                      by SIGKILL, see bulkhead-adopt(1); off "
 	       "(on, unless a console\n"
 	       "                      is on a terminal)\n"
+	       "  --spares on|off     a parked process for each device, which "
+	       "goes on at once\n"
+	       "                      when the device's dies (on)\n"
 	       "  --log-file FILE     append the log there (standard error)\n"
 	       "  -v, -vv, -vvv       log more: info, debug, trace\n"
 	       "  --api-socket PATH   reserved for the REST API\n"
@@ -198,6 +203,8 @@ static int run_option(struct config *c, int opt, const char *value,
 		return config_parse_audit(c, value, e);
 	case RUN_KEEPER:
 		return config_parse_keeper(c, value, e);
+	case RUN_SPARES:
+		return config_parse_spares(c, value, e);
 	default:
 		return err_set(e, -EINVAL, "unknown option");
 	}

@@ -77,7 +77,8 @@ void session_stop(struct session *s)
 	session_recover_stop(s);
 	session_proc_free(s->proc);
 	session_proc_free(s->next);
-	s->proc = s->next = NULL;
+	session_proc_free(s->spare);
+	s->proc = s->next = s->spare = NULL;
 	s->state = SESSION_OFF;
 	session_record_clear(&s->record);
 	s->info.valid = false;
@@ -154,6 +155,10 @@ static void session_on_setup(struct child *c, const struct envelope *env,
 		session_next_described(s);
 		return;
 	}
+	if (p == s->spare) {
+		session_spare_described(s);
+		return;
+	}
 	s->info = p->info;
 	family_device_ready(s->family, s);
 }
@@ -194,6 +199,12 @@ static void session_on_gone(struct child *c, const char *why)
 	if (p == s->next) {
 		s->next = NULL;
 		session_next_lost(s, why);
+		session_proc_free(p);
+		return;
+	}
+	if (p == s->spare) {
+		s->spare = NULL;
+		session_spare_lost(s, why);
 		session_proc_free(p);
 		return;
 	}
@@ -272,7 +283,7 @@ static struct child_args session_child_args(struct session_proc *p)
 		.loop = s->family->loop,
 		.handler = &session_handler,
 		.owner = p,
-		.uid_index = 2 + s->index,
+		.uid_index = 2 + s->index + (s->other_id ? CHILD_IDS / 2 : 0),
 		.outlives = s->family->keep,
 	};
 }
@@ -297,6 +308,7 @@ int session_proc_start(struct session *s, struct session_proc **ret,
 
 	if (!p)
 		return err_set(e, -ENOMEM, "no memory for a device process");
+	s->other_id = !s->other_id;
 	args = session_child_args(p);
 	args.candidate = s->upgrading;
 	r = child_start(&p->child, &args, e);

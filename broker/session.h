@@ -18,6 +18,10 @@
  *   OFF      -- session_adopt_*() ----------> UP, by a dead broker's process,
  *               which is replaced as soon as the core has told the record
  *
+ * While UP a spare process is kept beside the serving one, if the
+ * configuration wants it: confined, audited, with the back end and without
+ * guest memory. It is the replacement when it is needed; an upgrade ends it.
+ *
  * While WAITING the core's requests go into the record and are answered after
  * the replay.
  */
@@ -93,9 +97,10 @@ struct session {
 	int client_fd;		     /* the present one; -1 = none */
 
 	enum session_state state;
-	struct session_proc *proc; /* the serving one; NULL while WAITING */
-	struct session_proc *next; /* the replacement being prepared */
-	struct session_info info;  /* as the core knows it */
+	struct session_proc *proc;  /* the serving one; NULL while WAITING */
+	struct session_proc *next;  /* the replacement being prepared */
+	struct session_proc *spare; /* parked; described when it is ready */
+	struct session_info info;   /* as the core knows it */
 	struct session_record record;
 	bool mem_ready; /* SetMemTable was answered */
 
@@ -103,7 +108,8 @@ struct session {
 
 	/* Replacement. */
 	int fence_fd; /* of the dead one; -1 = its I/O is over */
-	struct loop_watch *w_fence, *w_retry;
+	struct loop_watch *w_fence, *w_retry, *w_spare;
+	bool other_id; /* two processes at a time have different host ids */
 	bool backing_off;
 	unsigned int replaying;		     /* answers to wait for */
 	uint64_t up_since_us, down_since_us; /* CLOCK_MONOTONIC */
@@ -183,6 +189,10 @@ void session_proc_free(struct session_proc *p);
 void session_lost(struct session *s, const char *why);
 void session_next_described(struct session *s);
 void session_next_lost(struct session *s, const char *why);
+void session_spare_described(struct session *s);
+void session_spare_lost(struct session *s, const char *why);
+/** session_spare_soon() - The device serves: have a spare, by and by */
+void session_spare_soon(struct session *s);
 int session_owe(struct session *s, uint32_t core_seq);
 void session_recover_stop(struct session *s);
 

@@ -31,9 +31,11 @@
 #include "common/base/log.h"
 #include "common/base/num.h"
 
-#define RECOVER_QUICK_US 5000000 /* so soon, a request may be at fault */
-#define RECOVER_EARLY_US 100000	 /* so soon, it costs the host too much */
-#define RECOVER_START_MS 30000	 /* for a replacement to describe itself */
+#define RECOVER_QUICK_US       5000000 /* so soon, a request may be at fault */
+#define RECOVER_EARLY_US       100000  /* so soon, it costs the host too much */
+#define RECOVER_START_MS       30000 /* for a replacement to describe itself */
+#define RECOVER_SPARE_MS       500   /* the VM has better to do at first */
+#define RECOVER_SPARE_RETRY_MS 5000
 
 static uint64_t recover_now_us(void)
 {
@@ -237,6 +239,7 @@ static void recover_on_replayed(struct child *c, const struct envelope *env,
 				    : "device-restarted",
 		      s->last_reason);
 	s->upgrading = s->adopting = false;
+	session_spare_soon(s);
 }
 
 /* ---- the way there ---- */
@@ -314,7 +317,8 @@ static void recover_take_over(struct session *s)
 {
 	struct err e = {0};
 
-	loop_timer_disarm(s->w_retry);
+	if (s->w_retry)
+		loop_timer_disarm(s->w_retry);
 	s->proc = s->next;
 	s->next = NULL;
 	s->state = SESSION_UP;
@@ -333,14 +337,15 @@ static void recover_step(struct session *s)
 	if (s->state != SESSION_WAITING || s->backing_off ||
 	    (s->adopting && !s->record_known))
 		return;
-	if (!s->next) {
-		if (session_proc_start(s, &s->next, &e) < 0) {
-			log_error("%s: %s", s->id, e.text);
-			session_next_lost(s, e.text);
-			return;
-		}
-		recover_arm(s, RECOVER_START_MS);
+	if (!s->next && !s->upgrading)
+		s->next = take_ptr(s->spare);
+	if (!s->next && session_proc_start(s, &s->next, &e) < 0) {
+		log_error("%s: %s", s->id, e.text);
+		session_next_lost(s, e.text);
+		return;
 	}
+	if (!s->next->info.valid)
+		recover_arm(s, RECOVER_START_MS);
 	if (!recover_fence_clear(s)) {
 		if (!s->w_fence &&
 		    loop_add_fd(s->family->loop, s->fence_fd, LOOP_READ,
@@ -400,6 +405,7 @@ void session_next_lost(struct session *s, const char *why)
 		/* An upgrade's newcomer failed: the old one just goes on. */
 		s->upgrading = false;
 		recover_event(s, "upgrade-refused", why);
+		session_spare_soon(s);
 		return;
 	}
 	recover_event(s, "replacement-failed", why);
@@ -437,6 +443,8 @@ int session_upgrade(struct session *s, struct err *e)
 	r = programs_look_again(s->role, e);
 	if (r < 0)
 		return r;
+	/* It is of the old program. */
+	session_proc_free(take_ptr(s->spare));
 	s->upgrading = true;
 	r = session_proc_start(s, &s->next, e);
 	if (r < 0)
@@ -450,7 +458,8 @@ void session_recover_stop(struct session *s)
 {
 	loop_watch_free(s->w_fence);
 	loop_watch_free(s->w_retry);
-	s->w_fence = s->w_retry = NULL;
+	loop_watch_free(s->w_spare);
+	s->w_fence = s->w_retry = s->w_spare = NULL;
 	s->fence_fd = fd_close(s->fence_fd);
 	session_inflight_free(s);
 	s->num_owed = 0;
@@ -476,6 +485,49 @@ int session_adopt_start(struct session *s, struct err *e)
 	if (r == 0)
 		recover_arm(s, RECOVER_START_MS);
 	return r;
+}
+
+/* ---- the spare ---- */
+
+static void recover_on_spare(void *arg)
+{
+	struct session *s = arg;
+	struct err e = {0};
+
+	if (s->state != SESSION_UP || s->next || s->spare || s->adopting ||
+	    s->upgrading || !family_may_recover(s->family))
+		return;
+	if (session_proc_start(s, &s->spare, &e) < 0)
+		session_spare_lost(s, e.text);
+}
+
+static void recover_arm_spare(struct session *s, uint64_t ms)
+{
+	if (!s->w_spare && loop_add_timer(s->family->loop, recover_on_spare, s,
+					  &s->w_spare, NULL) < 0)
+		return; /* it can do without */
+	loop_timer_arm(s->w_spare, ms);
+}
+
+void session_spare_soon(struct session *s)
+{
+	if (s->family->cfg->spares)
+		recover_arm_spare(s, RECOVER_SPARE_MS);
+}
+
+void session_spare_described(struct session *s)
+{
+	struct err e = {0};
+
+	if (recover_compatible(s, &s->spare->info, &e) < 0 ||
+	    audit_gate_device(s, s->spare, &e) < 0)
+		child_fail(&s->spare->child, e.text);
+}
+
+void session_spare_lost(struct session *s, const char *why)
+{
+	recover_event(s, "spare-lost", why);
+	recover_arm_spare(s, RECOVER_SPARE_RETRY_MS);
 }
 
 /* ---- the first process ---- */

@@ -67,12 +67,17 @@ static const Bulkhead__VmStatus *upgrade_status(struct control_conn *conn,
 	return answer->body->vm_status;
 }
 
+static bool upgrade_is_device(const Bulkhead__ProcessStatus *p)
+{
+	return p->id[0] && strcmp(p->role, "passt") && strcmp(p->role, "spare");
+}
+
 static const Bulkhead__ProcessStatus *upgrade_find(const Bulkhead__VmStatus *vm,
 						   const char *id)
 {
 	for (size_t i = 0; i < vm->n_processes; i++)
 		if (!strcmp(vm->processes[i]->id, id) &&
-		    strcmp(vm->processes[i]->role, "passt"))
+		    upgrade_is_device(vm->processes[i]))
 			return vm->processes[i];
 	return NULL;
 }
@@ -141,8 +146,7 @@ static int upgrade_all(struct control_conn *conn, char **ids, int num)
 	for (size_t i = 0; i < vm->n_processes && n < ARRAY_SIZE(names); i++) {
 		const Bulkhead__ProcessStatus *p = vm->processes[i];
 
-		if (p->id[0] && strcmp(p->role, "passt") &&
-		    upgrade_wants(p->id, ids, num))
+		if (upgrade_is_device(p) && upgrade_wants(p->id, ids, num))
 			snprintf(names[n++], sizeof(names[0]), "%s", p->id);
 	}
 	if (num && (size_t)num != n) {

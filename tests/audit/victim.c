@@ -29,7 +29,7 @@
 #include "tests/audit/mutants.h"
 
 SECCOMP_PROFILE(rng);
-SECCOMP_PROFILE(console);
+SECCOMP_PROFILE(core);
 
 #define VICTIM_PAGE	   4096
 #define VICTIM_MEMORY_SIZE (1 << 20)
@@ -258,7 +258,7 @@ static int victim_lock(struct err *e)
 			return -1;
 		break;
 	case MUTANT_SECCOMP_OTHER:
-		return sandbox_lock(&seccomp_profile_console, &reply.report, e);
+		return sandbox_lock(&seccomp_profile_core, &reply.report, e);
 	case MUTANT_SECCOMP_THREAD:
 		return sandbox_lock_thread(&seccomp_profile_rng, e);
 	default:

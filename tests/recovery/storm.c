@@ -107,6 +107,7 @@ static void usage(FILE *f)
 		"  --rate N           disk requests a second (2000; 0 = all)\n"
 		"  --depth N          disk requests at once (8)\n"
 		"  --audit MODE       as for bulkhead run (enforce)\n"
+		"  --spares on|off    as for bulkhead run (on)\n"
 		"  --words TEXT       more for the guest's command line\n"
 		"  --corrupt          change a block of the image meanwhile\n"
 		"  --drop N           send each Nth frame not back\n"
@@ -179,6 +180,7 @@ static void parse(struct storm_options *o, int argc, char **argv)
 		{"depth", 1, NULL, 'q'},
 		{"words", 1, NULL, 'w'},
 		{"audit", 1, NULL, 'a'},
+		{"spares", 1, NULL, 'S'},
 		{"corrupt", 0, NULL, 'C'},
 		{"drop", 1, NULL, 'o'},
 		{"json", 0, NULL, 'j'},
@@ -232,6 +234,9 @@ static void parse(struct storm_options *o, int argc, char **argv)
 			break;
 		case 'a':
 			o->audit = optarg;
+			break;
+		case 'S':
+			o->spares = optarg;
 			break;
 		case 'C':
 			o->corrupt = true;
@@ -516,6 +521,7 @@ int main(int argc, char **argv)
 				  .mode = "kill",
 				  .words = "",
 				  .audit = "enforce",
+				  .spares = "on",
 				  .kills = 50,
 				  .seed = 1,
 				  .interval_ms = 300,

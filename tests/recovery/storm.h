@@ -22,6 +22,7 @@ struct storm_options {
 	const char *bin, *guest; /* folder of the programs; the load guest */
 	const char *mode;	 /* as usage() tells */
 	const char *audit;	 /* enforce, warn, off */
+	const char *spares;	 /* on, off */
 	const char *words;	 /* more for the guest's command line */
 	unsigned int kills, seed, interval_ms, blk_rate, depth;
 	bool devices[NUM_DEVS];

@@ -184,6 +184,7 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	vm_arg(&a, "--debug-console");
 	vm_arg(&a, "file=%s/debug.txt", vm->folder);
 	vm_arg(&a, "--audit=%s", o->audit);
+	vm_arg(&a, "--spares=%s", o->spares);
 	vm_arg(&a, o->verbose ? "-vv" : "-v");
 	vm_arg(&a, "--cmdline");
 	vm_arg(&a,
