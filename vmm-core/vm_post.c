@@ -6,6 +6,10 @@
  * pool, so that a vCPU thread needs no heap; when the pool is empty an event
  * that the guest may repeat at will is dropped and counted, and the guest's
  * end, which has a slot of its own, is not.
+ *
+ * A guest that powered off while there is no broker would leave the family
+ * behind for nothing: when nobody answers, the core ends, and the rest with it.
+ * A guest that asked for a reset waits for another broker, who carries it out.
  */
 
 #include <errno.h>
@@ -25,6 +29,7 @@
 #define EVENTS_MAX	 32
 #define EVENT_TEXT_MAX	 ERR_TEXT_MAX
 #define EVENTS_IN_FLIGHT 64 /* sent, not answered: the broker is slow */
+#define UNHEARD_MS	 30000
 
 struct vm_call {
 	void (*fn)(struct vm *vm, void *arg);
@@ -47,6 +52,7 @@ struct vm_posts {
 	struct vm_call calls[POSTS_MAX];
 	struct vm_event_slot events[EVENTS_MAX + 1]; /* the last: the end */
 	unsigned int in_flight;			     /* control thread */
+	struct loop_watch *w_unheard;		     /* likewise */
 	uint64_t dropped;
 };
 
@@ -106,12 +112,22 @@ static void vm_posts_run(int fd, unsigned int events, void *arg)
 	eventfd_signal(fd);
 }
 
+static void vm_on_unheard(void *arg)
+{
+	struct vm *vm = arg;
+
+	log_warn("the guest has ended and nobody wants to know");
+	loop_stop(vm->loop, 0);
+}
+
 static void vm_event_answered(struct vm *vm, const Bulkhead__CoreMessage *m,
 			      void *arg)
 {
 	(void)m;
 	(void)arg;
 	vm->posts->in_flight--;
+	if (__atomic_load_n(&vm->over, __ATOMIC_ACQUIRE))
+		loop_timer_disarm(vm->posts->w_unheard);
 }
 
 static int vm_event_put(struct vm *vm, Bulkhead__CoreBody *body)
@@ -144,6 +160,9 @@ static void vm_event_send(struct vm *vm, void *arg)
 		vm->posts->in_flight++;
 	else
 		log_error("cannot report an event: %s", s->text);
+	if (s->kind == BULKHEAD__VM_EVENT__KIND__SHUTDOWN ||
+	    s->kind == BULKHEAD__VM_EVENT__KIND__CRASHED)
+		loop_timer_arm(vm->posts->w_unheard, UNHEARD_MS);
 	pthread_mutex_lock(&vm->posts->lock);
 	s->used = false;
 	pthread_mutex_unlock(&vm->posts->lock);
@@ -220,6 +239,7 @@ const Bulkhead__VmEvent *vm_posts_adopted(struct vm *vm, Bulkhead__VmEvent *buf)
 	struct vm_event_slot *end = &vm->posts->events[EVENTS_MAX];
 
 	vm->posts->in_flight = 0;
+	loop_timer_disarm(vm->posts->w_unheard);
 	bulkhead__vm_event__init(buf);
 	pthread_mutex_lock(&vm->posts->lock);
 	buf->kind = end->kind;
@@ -242,6 +262,9 @@ int vm_posts_init(struct vm *vm, struct err *e)
 	if (r < 0)
 		return r;
 	p->fd = r;
+	r = loop_add_timer(vm->loop, vm_on_unheard, vm, &p->w_unheard, e);
+	if (r < 0)
+		return r;
 	return loop_add_fd(vm->loop, p->fd, LOOP_READ, vm_posts_run, vm, NULL,
 			   e);
 }

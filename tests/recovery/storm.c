@@ -46,6 +46,8 @@ void storm_die(const char *fmt, ...)
 	fprintf(stderr, "\n");
 	if (the_vm.pid > 0)
 		kill(the_vm.pid, SIGTERM);
+	else if (the_vm.name[0])
+		vm_command(&the_vm, "stop", NULL, NULL, 0);
 	exit(2);
 }
 

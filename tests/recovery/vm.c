@@ -300,6 +300,9 @@ void vm_cleanup(struct storm_vm *vm)
 
 	if (vm_is_alive(vm))
 		kill(vm->pid, SIGTERM);
+	else
+		/* If its broker crashed the guest runs on. */
+		vm_command(vm, "stop", NULL, NULL, 0);
 	free(vm->report);
 	vm->report = NULL;
 	if (vm->options->keep) {
