@@ -367,7 +367,7 @@ static int adopt_prepare(struct adopt *a, struct loop *loop,
 
 	if (r < 0)
 		return r;
-	f->on_running = run_on_running;
+	f->on_settled = run_on_settled;
 	family_prepare(f, &a->config, loop);
 	if (f->num_devices != a->vm->num_devices)
 		return err_set(e, -EBADMSG, "%u devices of %u", f->num_devices,

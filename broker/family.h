@@ -80,7 +80,9 @@ struct family {
 	uint64_t start_ns;   /* CLOCK_MONOTONIC of the launch */
 	uint64_t running_ns; /* of the last Boot answer */
 	int exit_code;
-	void (*on_running)(struct family *f);
+	/* Nothing is to be done for a while: called when the guest runs, and
+	 * after each spare. */
+	void (*on_settled)(struct family *f);
 };
 
 /**

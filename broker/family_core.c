@@ -345,8 +345,8 @@ static void family_on_booted(struct child *c, const struct envelope *env,
 	keep_all(f);
 	for (unsigned int i = 0; i < f->num_devices; i++)
 		session_spare_soon(&f->devices[i]);
-	if (f->on_running)
-		f->on_running(f);
+	if (f->on_settled)
+		f->on_settled(f);
 }
 
 void family_maybe_boot(struct family *f)
@@ -507,8 +507,8 @@ static void family_on_adopted(struct child *c, const struct envelope *env,
 	log_info("adopted");
 	if (body->adopted->end)
 		family_vm_event(f, body->adopted->end);
-	if (f->on_running)
-		f->on_running(f);
+	if (f->on_settled)
+		f->on_settled(f);
 }
 
 int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,

@@ -291,7 +291,7 @@ int run_watch_signals(struct loop *loop, struct family *f, struct err *e)
 	return r;
 }
 
-void run_on_running(struct family *f)
+void run_on_settled(struct family *f)
 {
 	(void)f;
 	/* What parsed, opened and started is not needed again. */
@@ -330,7 +330,7 @@ static int run_vm(const struct config *c, struct loop *loop, int argc,
 		snprintf(name, sizeof(name), "%s", c->name);
 	else
 		snprintf(name, sizeof(name), "vm-%d", getpid());
-	f->on_running = run_on_running;
+	f->on_settled = run_on_settled;
 	r = run_watch_signals(loop, f, &e);
 	if (r == 0)
 		r = family_open(f, c, loop, &e);

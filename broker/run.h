@@ -13,7 +13,7 @@ int run_parse(struct config *c, int argc, char **argv);
 
 int run_watch_signals(struct loop *loop, struct family *f, struct err *e);
 
-/** run_on_running() - family.on_running */
-void run_on_running(struct family *f);
+/** run_on_settled() - family.on_settled */
+void run_on_settled(struct family *f);
 
 #endif

@@ -522,6 +522,8 @@ void session_spare_described(struct session *s)
 	if (recover_compatible(s, &s->spare->info, &e) < 0 ||
 	    audit_gate_device(s, s->spare, &e) < 0)
 		child_fail(&s->spare->child, e.text);
+	else if (s->family->on_settled)
+		s->family->on_settled(s->family);
 }
 
 void session_spare_lost(struct session *s, const char *why)

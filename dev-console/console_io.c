@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,10 +57,14 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 			       num_fds, want);
 	io->waits = setup->waits_for_client;
 	io->out_pos = -1;
-	io->state = calloc(1, sizeof(*io->state));
-	if (!io->state)
+	/* Hardly ever used: calloc() would touch all of it. */
+	io->state = mmap(NULL, sizeof(*io->state), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (io->state == MAP_FAILED) {
+		io->state = NULL;
 		return err_set(e, -ENOMEM,
 			       "no memory for the console's output");
+	}
 	console_state_open(io->state, -1);
 	if (setup->output_is_input)
 		return console_io_attach(io, take_fd(&fds[0]), e);
@@ -79,12 +84,18 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 	return 0;
 }
 
+static void console_io_free_state(struct console_io *io)
+{
+	if (io->state && !io->state_is_shared)
+		munmap(io->state, sizeof(*io->state));
+	io->state = NULL;
+}
+
 void console_io_share(struct console_io *io, struct console_state *s)
 {
 	if (!console_state_open(s, io->out_pos))
 		log_warn("console: what a predecessor left makes no sense");
-	if (!io->state_is_shared)
-		free(io->state);
+	console_io_free_state(io);
 	io->state = s;
 	io->state_is_shared = true;
 }
@@ -94,9 +105,7 @@ void console_io_close(struct console_io *io)
 	if (io->out != io->in)
 		fd_close(io->out);
 	fd_close(io->in);
-	if (!io->state_is_shared)
-		free(io->state);
-	io->state = NULL;
+	console_io_free_state(io);
 	io->in = io->out = -1;
 }
 

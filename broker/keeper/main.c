@@ -26,6 +26,7 @@
 
 #include "broker/keeper/store.h"
 #include "common/base/cleanup.h"
+#include "common/base/image.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
 #include "common/channel/channel.h"
@@ -280,6 +281,10 @@ static int keeper_carry_out(struct keeper *k, const Bulkhead__KeeperBody *b,
 	}
 }
 
+/*
+ * @sys keeper madvise(2==MADV_DONTNEED): give back what taking all this over
+ *   has touched of the program
+ */
 static int keeper_on_request(struct keeper *k, const Bulkhead__KeeperMessage *m,
 			     struct channel_msg *cm)
 {
@@ -294,9 +299,12 @@ static int keeper_on_request(struct keeper *k, const Bulkhead__KeeperMessage *m,
 		break;
 	default:
 		r = keeper_carry_out(k, m->body, cm->fds, cm->num_fds, &e);
-		if (r == 0)
-			return keeper_send(k, m->seq, 0, "", NULL, NULL, 0);
-		break;
+		if (r < 0)
+			break;
+		r = keeper_send(k, m->seq, 0, "", NULL, NULL, 0);
+		if (m->body->kind_case == BULKHEAD__KEEPER_BODY__KIND_HOLD)
+			image_forget();
+		return r;
 	}
 	return r < 0 ? keeper_send(k, m->seq, r, e.text, NULL, NULL, 0) : 0;
 }

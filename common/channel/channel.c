@@ -23,9 +23,11 @@ struct channel {
 	const struct channel_format *format;
 	struct arena arena;
 	ProtobufCAllocator allocator;
-	uint8_t *in;  /* CHANNEL_MSG_MAX + 1: one more shows an excess */
-	uint8_t *out; /* CHANNEL_MSG_MAX */
 };
+
+/* A datagram is here only within one call: all channels of the process share
+ * the pages. One more byte shows an excess. */
+static uint8_t channel_in[CHANNEL_MSG_MAX + 1], channel_out[CHANNEL_MSG_MAX];
 
 static void *arena_alloc(void *opaque, size_t size)
 {
@@ -60,11 +62,9 @@ int channel_new(int fd, const struct channel_format *format, bool blocking,
 	ch = calloc(1, sizeof(*ch));
 	if (!ch)
 		return err_set(e, -ENOMEM, "no memory for a channel");
-	ch->in = malloc(CHANNEL_MSG_MAX + 1);
-	ch->out = malloc(CHANNEL_MSG_MAX);
 	ch->arena.data = malloc(CHANNEL_ARENA_MAX);
 	ch->fd = -1;
-	if (!ch->in || !ch->out || !ch->arena.data) {
+	if (!ch->arena.data) {
 		channel_free(ch);
 		return err_set(e, -ENOMEM, "no memory for a channel");
 	}
@@ -82,8 +82,6 @@ void channel_free(struct channel *ch)
 	if (!ch)
 		return;
 	fd_close(ch->fd);
-	free(ch->in);
-	free(ch->out);
 	free(ch->arena.data);
 	free(ch);
 }
@@ -115,7 +113,7 @@ int channel_send(struct channel *ch, const ProtobufCMessage *msg,
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
 	} control;
-	struct iovec iov = {.iov_base = ch->out};
+	struct iovec iov = {.iov_base = channel_out};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 	int want;
 	ssize_t n;
@@ -130,7 +128,7 @@ int channel_send(struct channel *ch, const ProtobufCMessage *msg,
 	if (protobuf_c_message_get_packed_size(msg) > CHANNEL_MSG_MAX)
 		return err_set(e, -EMSGSIZE, "%s over %d bytes",
 			       msg->descriptor->name, CHANNEL_MSG_MAX);
-	iov.iov_len = protobuf_c_message_pack(msg, ch->out);
+	iov.iov_len = protobuf_c_message_pack(msg, channel_out);
 	if (num_fds) {
 		struct cmsghdr *c = &control.align;
 
@@ -194,7 +192,7 @@ static int channel_decode(struct channel *ch, size_t len, bool truncated,
 		return err_set(e, -EBADMSG, "truncated or oversized %s", name);
 	ch->arena.used = 0;
 	ret->msg = protobuf_c_message_unpack(ch->format->descriptor,
-					     &ch->allocator, len, ch->in);
+					     &ch->allocator, len, channel_in);
 	if (!ret->msg)
 		return err_set(e, -EBADMSG, "undecodable %s of %zu bytes", name,
 			       len);
@@ -216,7 +214,8 @@ int channel_recv(struct channel *ch, struct channel_msg *ret, struct err *e)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
 	} control;
-	struct iovec iov = {.iov_base = ch->in, .iov_len = CHANNEL_MSG_MAX + 1};
+	struct iovec iov = {.iov_base = channel_in,
+			    .iov_len = CHANNEL_MSG_MAX + 1};
 	struct msghdr mh = {.msg_iov = &iov,
 			    .msg_iovlen = 1,
 			    .msg_control = control.buf,

@@ -10,7 +10,9 @@
  * that came with it is closed.
  *
  * Decoding uses a fixed arena inside the channel, so that receiving needs no
- * heap; a received message is valid until the next receive.
+ * heap; a received message is valid until the channel's next receive.
+ *
+ * Context: all channels of a process are used by one thread.
  */
 
 #include <protobuf-c/protobuf-c.h>
