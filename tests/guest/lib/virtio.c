@@ -107,10 +107,20 @@ static void virtio_map(struct virtio *v)
 		  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-void virtio_reset(struct virtio *v)
+void virtio_reset_begin(struct virtio *v)
 {
 	put8(v, COMMON_STATUS, 0);
-	for (int i = 0; get8(v, COMMON_STATUS); i++) {
+}
+
+bool virtio_is_reset(const struct virtio *v)
+{
+	return !get8(v, COMMON_STATUS);
+}
+
+void virtio_reset(struct virtio *v)
+{
+	virtio_reset_begin(v);
+	for (int i = 0; !virtio_is_reset(v); i++) {
 		if (i == RESET_POLLS)
 			guest_fail("virtio: the reset does not end");
 	}
@@ -151,23 +161,58 @@ static void virtio_negotiate(struct virtio *v, uint64_t wanted)
 		guest_fail("virtio: the features are refused");
 }
 
+void virtio_begin(struct virtio *v, uint64_t features)
+{
+	put8(v, COMMON_STATUS, STATUS_ACKNOWLEDGE);
+	put8(v, COMMON_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+	virtio_negotiate(v, features);
+}
+
+unsigned int virtio_slot(uint16_t id, unsigned int slot)
+{
+	for (; slot < PCI_SLOTS; slot++) {
+		if (pci_read(slot, PCI_VENDOR_ID, 2) == VENDOR &&
+		    pci_read(slot, PCI_DEVICE_ID, 2) ==
+			    (uint32_t)DEVICE_FIRST + id)
+			break;
+	}
+	return slot;
+}
+
+void virtio_find_at(unsigned int slot, uint64_t features, struct virtio *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->slot = slot;
+	virtio_map(ret);
+	virtio_reset(ret);
+	virtio_begin(ret, features);
+}
+
 bool virtio_find(uint16_t id, uint64_t features, struct virtio *ret)
 {
-	for (unsigned int slot = 0; slot < PCI_SLOTS; slot++) {
-		if (pci_read(slot, PCI_VENDOR_ID, 2) != VENDOR ||
-		    pci_read(slot, PCI_DEVICE_ID, 2) !=
-			    (uint32_t)DEVICE_FIRST + id)
-			continue;
-		memset(ret, 0, sizeof(*ret));
-		ret->slot = slot;
-		virtio_map(ret);
-		virtio_reset(ret);
-		put8(ret, COMMON_STATUS, STATUS_ACKNOWLEDGE);
-		put8(ret, COMMON_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
-		virtio_negotiate(ret, features);
-		return true;
-	}
-	return false;
+	unsigned int slot = virtio_slot(id, 0);
+
+	if (slot == PCI_SLOTS)
+		return false;
+	virtio_find_at(slot, features, ret);
+	return true;
+}
+
+volatile uint16_t *virtio_queue_at(struct virtio *v, uint16_t index,
+				   uint16_t size, const void *desc,
+				   const void *driver, const void *device)
+{
+	volatile uint8_t *doorbell;
+
+	put16(v, COMMON_QUEUE_SELECT, index);
+	put16(v, COMMON_QUEUE_SIZE, size);
+	put64(v, COMMON_QUEUE_DESC, desc);
+	put64(v, COMMON_QUEUE_DRIVER, driver);
+	put64(v, COMMON_QUEUE_DEVICE, device);
+	doorbell = v->notify +
+		   get16(v, COMMON_QUEUE_NOTIFY) * v->notify_multiplier;
+	put16(v, COMMON_QUEUE_ENABLE, 1);
+	return (volatile uint16_t *)doorbell;
 }
 
 void virtio_queue(struct virtio *v, uint16_t index, struct vq *q)
@@ -187,14 +232,8 @@ void virtio_queue(struct virtio *v, uint16_t index, struct vq *q)
 	q->event_idx = v->features & VIRTIO_F_EVENT_IDX;
 	q->indirect = v->features & VIRTIO_F_INDIRECT;
 	vq_init(q);
-	put16(v, COMMON_QUEUE_SIZE, q->size);
-	put64(v, COMMON_QUEUE_DESC, q->desc);
-	put64(v, COMMON_QUEUE_DRIVER, q->driver);
-	put64(v, COMMON_QUEUE_DEVICE, q->device);
-	q->doorbell = (volatile uint16_t *)(v->notify +
-					    get16(v, COMMON_QUEUE_NOTIFY) *
-						    v->notify_multiplier);
-	put16(v, COMMON_QUEUE_ENABLE, 1);
+	q->doorbell = virtio_queue_at(v, index, q->size, q->desc, q->driver,
+				      q->device);
 }
 
 void virtio_ready(struct virtio *v)

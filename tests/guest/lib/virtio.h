@@ -67,6 +67,11 @@ struct vq {
 /** virtio_find() - The first device of this kind: reset, features agreed on
  *  Return: false if there is none */
 bool virtio_find(uint16_t id, uint64_t features, struct virtio *ret);
+/** virtio_slot() - The first such device's PCI slot, from @slot on; it is not
+ *  touched; Return: PCI_SLOTS if there is none */
+unsigned int virtio_slot(uint16_t id, unsigned int slot);
+/** virtio_find_at() - As virtio_find(), the one that is in this slot */
+void virtio_find_at(unsigned int slot, uint64_t features, struct virtio *ret);
 void virtio_queue(struct virtio *v, uint16_t index, struct vq *ret);
 /** virtio_ready() - All queues are set up: DRIVER_OK */
 void virtio_ready(struct virtio *v);
@@ -74,6 +79,16 @@ void virtio_ready(struct virtio *v);
 bool virtio_broken(const struct virtio *v);
 /** virtio_reset() - Take everything back */
 void virtio_reset(struct virtio *v);
+
+/* For a driver that must not wait for its device, and has rings of its own:
+ * reset_begin, then is_reset until it is, then begin, queue_at, ready. */
+void virtio_reset_begin(struct virtio *v);
+bool virtio_is_reset(const struct virtio *v);
+void virtio_begin(struct virtio *v, uint64_t features);
+/** virtio_queue_at() - Return: the queue's doorbell */
+volatile uint16_t *virtio_queue_at(struct virtio *v, uint16_t index,
+				   uint16_t size, const void *desc,
+				   const void *driver, const void *device);
 
 /** vq_add() - Give the device a chain; Return: false if there is no room */
 bool vq_add(struct vq *q, const struct vq_buf *bufs, unsigned int n,

@@ -13,7 +13,7 @@
 #define FAILURES_SHOWN 20
 
 static const struct load *const all[] = {&load_blk, &load_net, &load_console,
-					 &load_rng};
+					 &load_rng, &load_bait};
 #define NUM_ALL (sizeof(all) / sizeof(all[0]))
 
 bool load_stopping;
@@ -72,20 +72,21 @@ bool load_stalled(uint64_t since, uint64_t now)
 	return now > since && now - since > stall_ticks;
 }
 
-/* Is a word of "only=a,b"? Without the option: yes. */
-static bool load_wanted(const char *name)
+/* Is its name a word of "only=a,b"? Without the option: all but bait. */
+static bool load_wanted(const struct load *l)
 {
-	size_t n = strlen(name);
+	size_t n = strlen(l->name);
 	const char *v;
 	int len = guest_option("only", &v);
 
 	for (int i = 0; i + (int)n <= len; i++) {
 		bool ends = i + (int)n == len || v[i + (int)n] == ',';
 
-		if ((!i || v[i - 1] == ',') && ends && !memcmp(v + i, name, n))
+		if ((!i || v[i - 1] == ',') && ends &&
+		    !memcmp(v + i, l->name, n))
 			return true;
 	}
-	return len < 0;
+	return len < 0 && l != &load_bait;
 }
 
 static void load_start(void)
@@ -97,7 +98,7 @@ static void load_start(void)
 	stall_ticks = clock_ticks(guest_option_number("stall", 30) * 1000000);
 	gaps_init(&cpu_gaps, "cpu");
 	for (unsigned int i = 0; i < NUM_ALL; i++) {
-		active[i] = load_wanted(all[i]->name) && all[i]->init();
+		active[i] = load_wanted(all[i]) && all[i]->init();
 		num += active[i];
 		if (active[i]) {
 			guest_puts("LOAD ");

@@ -21,7 +21,7 @@ struct load {
 	void (*report)(void);
 };
 
-extern const struct load load_blk, load_console, load_net, load_rng;
+extern const struct load load_bait, load_blk, load_console, load_net, load_rng;
 
 extern bool load_stopping;
 
