@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ SECCOMP_PROFILE(loader);
 SECCOMP_PROFILE(keeper);
 
 #define AUDIT_TUN_MINOR 200 /* of the misc devices: /dev/net/tun */
+#define AUDIT_END_MS	1000
 
 const struct audit_text audit_texts[AUDIT_NUM_CHECKS] = {
 #define CHECK(id, name, means, gain) [AUDIT_##id] = {name, means, gain},
@@ -295,6 +297,18 @@ static int audit_open(pid_t pid)
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* A process that ended meanwhile looks wrong in every way. Of the caller's own
+ * child /proc keeps a rest; and an end takes its time. */
+static bool audit_is_over(const struct audit *a)
+{
+	struct pollfd p = {.fd = a->pidfd, .events = POLLIN};
+	char link[16];
+
+	return readlinkat(a->proc, "exe", link, sizeof(link)) < 0 &&
+	       (errno == ENOENT || errno == ESRCH) &&
+	       poll(&p, 1, AUDIT_END_MS) != 0;
+}
+
 int audit_process(const struct audit_expect *x, const struct audit_ns *others,
 		  unsigned int num_others, struct audit_result *ret,
 		  struct err *e)
@@ -302,7 +316,6 @@ int audit_process(const struct audit_expect *x, const struct audit_ns *others,
 	auto_free struct audit *a = calloc(1, sizeof(*a));
 	auto_free char *text = malloc(AUDIT_TEXT_MAX);
 	uint64_t start = audit_now_ns();
-	struct stat st;
 
 	memset(ret, 0, sizeof(*ret));
 	if (!a || !text)
@@ -334,8 +347,7 @@ int audit_process(const struct audit_expect *x, const struct audit_ns *others,
 	audit_maps(a);
 	audit_filters(a);
 	ret->duration_ns = audit_now_ns() - start;
-	/* A process that ended meanwhile looks wrong in every way. */
-	if (fstatat(proc, "status", &st, 0) < 0) {
+	if (audit_is_over(a)) {
 		ret->gone = true;
 		return err_set(e, -ESRCH, "process %d ended during its audit",
 			       (int)x->pid);

@@ -54,19 +54,20 @@ static uint64_t filter_now_ms(void)
 }
 
 /*
- * Only stops are waited for: the end of a child must stay for the broker's
- * pidfd. Return: the signal to hand on at detach, or -errno
+ * The end of a child must stay for the broker's pidfd. That of one of its
+ * threads is its tracer's to take note of: the child does not end before.
+ * Return: the signal to hand on at detach, or -errno
  */
-static int filter_wait(pid_t tid)
+static int filter_wait(const struct filter_reader *f, pid_t tid)
 {
+	const int wait = WSTOPPED | WEXITED | WNOHANG | __WALL;
 	uint64_t deadline = filter_now_ms() + FILTER_WAIT_MS;
 	const struct timespec nap = {.tv_nsec = FILTER_NAP_NS};
 	siginfo_t si;
 
 	for (unsigned int spins = 0;; spins++) {
 		memset(&si, 0, sizeof(si));
-		if (waitid(P_PID, (id_t)tid, &si, WSTOPPED | WNOHANG | __WALL) <
-		    0)
+		if (waitid(P_PID, (id_t)tid, &si, wait | WNOWAIT) < 0)
 			return -errno;
 		if (si.si_pid == tid)
 			break;
@@ -77,7 +78,14 @@ static int filter_wait(pid_t tid)
 		else
 			nanosleep(&nap, NULL);
 	}
-	if (si.si_code != CLD_TRAPPED)
+	if (si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED) {
+		if (tid != f->a->x->pid)
+			waitid(P_PID, (id_t)tid, &si, wait);
+		return -ESRCH;
+	}
+	memset(&si, 0, sizeof(si));
+	if (waitid(P_PID, (id_t)tid, &si, WSTOPPED | WNOHANG | __WALL) < 0 ||
+	    si.si_code != CLD_TRAPPED)
 		return -EPROTO;
 	/* An event has its number above the signal's bits. */
 	return si.si_status >> 8 ? 0 : si.si_status;
@@ -269,9 +277,24 @@ static void filter_give_up(struct audit *a, const struct audit_thread *t)
 	kill(a->x->pid, SIGKILL);
 }
 
+static void filter_one(struct filter_reader *f, const struct audit_thread *t)
+{
+	int r = filter_wait(f, t->tid);
+
+	if (r >= 0) {
+		filter_read(f, t);
+		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(long)r);
+	} else if (r == -ETIMEDOUT) {
+		filter_give_up(f->a, t);
+		filter_wait(f, t->tid);
+	}
+}
+
+/* The leader last: its end shows when the other threads' are taken note of. */
 static void filter_all(struct filter_reader *f)
 {
 	struct audit *a = f->a;
+	unsigned int leader = a->num_threads;
 	auto_free bool *seized = calloc(a->num_threads + 1, sizeof(*seized));
 
 	for (unsigned int i = 0; seized && i < a->num_threads; i++) {
@@ -287,20 +310,13 @@ static void filter_all(struct filter_reader *f)
 		ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	}
 	for (unsigned int i = 0; seized && i < a->num_threads; i++) {
-		pid_t tid = a->threads[i].tid;
-		int r;
-
-		if (!seized[i])
-			continue;
-		r = filter_wait(tid);
-		if (r < 0) {
-			if (r == -ETIMEDOUT)
-				filter_give_up(a, &a->threads[i]);
-			continue;
-		}
-		filter_read(f, &a->threads[i]);
-		ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)r);
+		if (a->threads[i].tid == a->x->pid)
+			leader = i;
+		else if (seized[i])
+			filter_one(f, &a->threads[i]);
 	}
+	if (seized && leader < a->num_threads && seized[leader])
+		filter_one(f, &a->threads[leader]);
 }
 
 void audit_filters(struct audit *a)

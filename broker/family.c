@@ -437,11 +437,15 @@ void family_close(struct family *f)
 void family_device_ready(struct family *f, struct session *s)
 {
 	struct err e = {0};
+	int r = session_send_memory(s, &e);
 
+	if (r == 0)
+		r = family_core_add_device(f, s, &e);
 	/* The audit last: the others work on meanwhile. */
-	if (session_send_memory(s, &e) < 0 ||
-	    family_core_add_device(f, s, &e) < 0 ||
-	    audit_gate_device(s, s->proc, &e) < 0)
+	if (r == 0)
+		r = audit_gate_device(s, s->proc, &e);
+	/* If it ended, that will be told. */
+	if (r < 0 && r != -ESRCH)
 		family_fail(f, "%s", e.text);
 }
 

@@ -417,9 +417,13 @@ void session_next_lost(struct session *s, const char *why)
 void session_next_described(struct session *s)
 {
 	struct err e = {0};
+	int r = recover_compatible(s, &s->next->info, &e);
 
-	if (recover_compatible(s, &s->next->info, &e) < 0 ||
-	    audit_gate_device(s, s->next, &e) < 0) {
+	if (r == 0)
+		r = audit_gate_device(s, s->next, &e);
+	if (r == -ESRCH)
+		return; /* its end will be told */
+	if (r < 0) {
 		err_prefix(&e, "it can't take over");
 		child_fail(&s->next->child, e.text);
 		return;
@@ -518,9 +522,11 @@ void session_spare_soon(struct session *s)
 void session_spare_described(struct session *s)
 {
 	struct err e = {0};
+	int r = recover_compatible(s, &s->spare->info, &e);
 
-	if (recover_compatible(s, &s->spare->info, &e) < 0 ||
-	    audit_gate_device(s, s->spare, &e) < 0)
+	if (r == 0)
+		r = audit_gate_device(s, s->spare, &e);
+	if (r < 0 && r != -ESRCH)
 		child_fail(&s->spare->child, e.text);
 	else if (s->family->on_settled)
 		s->family->on_settled(s->family);
