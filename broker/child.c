@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/programs.h"
@@ -22,7 +23,10 @@
 #include "proto/device.pb-c.h"
 #include "proto/loader.pb-c.h"
 
-#define CHILD_REAP_MS 5000
+#define CHILD_REAP_MS	5000
+#define CHILD_TICK_MS	1000
+#define CHILD_LOG_LINES 100	    /* at once; then one a second */
+#define CHILD_LOG_BYTES (64 * 1024) /* read of its log a second */
 
 #define ENVELOPE_CHECK(type)                                                   \
 	_Static_assert(sizeof(type) == sizeof(struct envelope) &&              \
@@ -68,8 +72,62 @@ static void child_log_line(struct child *c)
 		text += 2;
 	}
 	child_name(c, name, sizeof(name));
-	log_line(level, "%s: %s", name, text);
+	if (level <= log_get_level())
+		log_limited(&c->log_lines, level, "%s: %s", name, text);
 	c->log_len = 0;
+}
+
+void child_text(char *text)
+{
+	/* The default of protobuf's texts is a constant, and empty. */
+	if (strnlen(text, ERR_TEXT_MAX) == ERR_TEXT_MAX)
+		text[ERR_TEXT_MAX - 1] = '\0';
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
+			*text = '?';
+		else if (*text == '"')
+			*text = '\'';
+	}
+}
+
+/*
+ * A child that says too much is read no further until the next second: it
+ * finds its pipe or channel full, and nobody else suffers.
+ */
+static void child_on_tick(void *arg)
+{
+	struct child *c = arg;
+
+	if (c->w_log)
+		loop_set_events(c->w_log, LOOP_READ);
+	if (c->w_channel)
+		loop_set_events(c->w_channel, LOOP_READ);
+	if (c->hung_up)
+		child_fail(c, "it closed its channel");
+}
+
+static bool child_arm(struct child *c)
+{
+	if (!c->w_tick &&
+	    loop_add_timer(c->loop, child_on_tick, c, &c->w_tick, NULL) < 0)
+		return false;
+	loop_timer_arm(c->w_tick, CHILD_TICK_MS);
+	return true;
+}
+
+static void child_spend(struct child *c, struct child_budget *b, uint32_t cost,
+			uint32_t most, struct loop_watch *w)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	if (b->second != ts.tv_sec) {
+		b->second = ts.tv_sec;
+		b->spent = 0;
+	}
+	b->spent += cost;
+	if (w && b->spent >= most && child_arm(c))
+		loop_set_events(w, 0);
 }
 
 static void child_on_log(int fd, unsigned int events, void *arg)
@@ -86,6 +144,7 @@ static void child_on_log(int fd, unsigned int events, void *arg)
 		c->w_log = NULL;
 		return;
 	}
+	child_spend(c, &c->log_bytes, (uint32_t)n, CHILD_LOG_BYTES, c->w_log);
 	for (ssize_t i = 0; i < n; i++) {
 		if (buf[i] == '\n' || c->log_len == sizeof(c->log_line) - 1)
 			child_log_line(c);
@@ -146,35 +205,55 @@ static int child_take_answer(struct child *c, const struct envelope *env,
 		       env->answers);
 }
 
-static void child_on_channel(int fd, unsigned int events, void *arg)
+static int child_take(struct child *c, struct channel_msg *m, struct err *e)
 {
-	struct child *c = arg;
-	struct channel_msg m;
-	const struct envelope *env;
-	struct err e = {0};
+	const struct envelope *env = (const struct envelope *)m->msg;
 	int r;
 
-	(void)fd;
-	(void)events;
-	r = channel_recv(c->channel, &m, &e);
+	if (env->status)
+		child_text(env->status->text);
+	if (env->answers)
+		return child_take_answer(c, env, m->fds, e);
+	r = c->handler->message(c, env, m->fds, m->num_fds, e);
+	if (c->handler->messages_max)
+		child_spend(c, &c->messages, 1, c->handler->messages_max,
+			    c->w_channel);
+	return r;
+}
+
+/* Return: false if there is nothing */
+static bool child_receive(struct child *c)
+{
+	struct channel_msg m;
+	struct err e = {0};
+	int r = channel_recv(c->channel, &m, &e);
+
 	if (r == -EAGAIN)
-		return;
+		return false;
 	if (r == 0) {
-		/* The exit status tells more than the closed channel. */
+		/* The exit status tells more than the closed channel; but one
+		 * that lives on is of no use to anybody. */
 		loop_watch_free(c->w_channel);
 		c->w_channel = NULL;
-		return;
+		c->hung_up = true;
+		if (!child_arm(c))
+			child_fail(c, "it closed its channel");
+		return false;
 	}
 	if (r == 1) {
-		env = (const struct envelope *)m.msg;
-		if (env->answers)
-			r = child_take_answer(c, env, m.fds, &e);
-		else
-			r = c->handler->message(c, env, m.fds, m.num_fds, &e);
+		r = child_take(c, &m, &e);
 		channel_msg_done(&m);
 	}
 	if (r < 0)
 		child_fail(c, e.text);
+	return true;
+}
+
+static void child_on_channel(int fd, unsigned int events, void *arg)
+{
+	(void)fd;
+	(void)events;
+	child_receive(arg);
 }
 
 static void child_on_exit(int fd, unsigned int events, void *arg)
@@ -184,11 +263,10 @@ static void child_on_exit(int fd, unsigned int events, void *arg)
 	char why[sizeof(c->failure)];
 
 	(void)events;
-	/* What it said before it ended comes first; this event comes again. */
-	if (c->w_channel) {
-		child_on_channel(channel_fd(c->channel), LOOP_READ, c);
+	/* What it said before it ended comes first; this event comes again. No
+	 * end of the channel may come: it can have given its own away. */
+	if (c->w_channel && child_receive(c))
 		return;
-	}
 	if (!c->creator &&
 	    (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 ||
 	     si.si_pid == 0))
@@ -296,6 +374,7 @@ static void child_init(struct child *c, const struct child_args *args)
 	c->handler = args->handler;
 	c->owner = args->owner;
 	c->next_seq = 1;
+	c->log_lines = (struct log_limit)LOG_LIMIT_INIT(CHILD_LOG_LINES);
 }
 
 int child_start(struct child *c, const struct child_args *args, struct err *e)
@@ -423,6 +502,7 @@ void child_fail(struct child *c, const char *why)
 	if (c->failure[0] || c->gone)
 		return;
 	snprintf(c->failure, sizeof(c->failure), "%s", why);
+	child_text(c->failure);
 	loop_watch_free(c->w_channel);
 	c->w_channel = NULL;
 	/* Its exit tells the owner. */
@@ -461,7 +541,8 @@ void child_stop(struct child *c)
 	loop_watch_free(c->w_pid);
 	loop_watch_free(c->w_log);
 	loop_watch_free(c->w_sync);
-	c->w_channel = c->w_pid = c->w_log = c->w_sync = NULL;
+	loop_watch_free(c->w_tick);
+	c->w_channel = c->w_pid = c->w_log = c->w_sync = c->w_tick = NULL;
 	channel_free(c->channel);
 	c->channel = NULL;
 	if (c->role[0]) {

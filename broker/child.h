@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/channel/channel.h"
 #include "common/channel/loop.h"
 #include "common/sandbox/sandbox.h"
@@ -46,6 +47,16 @@ struct child_handler {
 	/* The process is gone, or was killed for what @why says. Called once.
 	 */
 	void (*gone)(struct child *c, const char *why);
+	/* Messages that are no answers, a second; more wait. 0 = any number */
+	unsigned int messages_max;
+	/* For it to make room in its channel; the others wait as long. */
+	int room_wait_ms;
+};
+
+/* What it has cost in the present second */
+struct child_budget {
+	int64_t second;
+	uint32_t spent;
 };
 
 struct child {
@@ -63,6 +74,10 @@ struct child {
 	int log_fd;
 	char log_line[512];
 	uint32_t log_len;
+	struct log_limit log_lines;
+	struct child_budget log_bytes, messages;
+	struct loop_watch *w_tick; /* end of a pause, or of patience */
+	bool hung_up;
 	const struct child_handler *handler;
 	void *owner;
 	uint32_t next_seq;
@@ -137,6 +152,10 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 /** child_answer() - Answer message @seq; @body may be NULL */
 int child_answer(struct child *c, uint32_t seq, int code, const char *text,
 		 const ProtobufCMessage *body, struct err *e);
+
+/** child_text() - Make a child's text fit to be shown, in place: one line,
+ *  printable, without quotes, at most ERR_TEXT_MAX bytes with the NUL */
+void child_text(char *text);
 
 /** child_fail() - Kill it; the owner is told @why when it has ended */
 void child_fail(struct child *c, const char *why);

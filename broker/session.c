@@ -223,6 +223,7 @@ static void session_on_gone(struct child *c, const char *why)
 static const struct child_handler session_handler = {
 	.message = session_on_message,
 	.gone = session_on_gone,
+	.messages_max = SESSION_EVENTS_MAX,
 };
 
 static void session_fill_setup(struct session *s, Bulkhead__DeviceSetup *m)

@@ -38,6 +38,7 @@
 
 #define SESSION_QUEUES_MAX 64
 #define SESSION_CONFIG_MAX 256
+#define SESSION_EVENTS_MAX 64 /* a second; more wait in the channel */
 
 struct session_queue {
 	bool started;
