@@ -427,6 +427,27 @@ int child_start(struct child *c, const struct child_args *args, struct err *e)
 	return r;
 }
 
+static int child_put(struct child *c, const ProtobufCMessage *msg,
+		     const int *fds, unsigned int num_fds, struct err *e)
+{
+	int r = channel_send(c->channel, msg, fds, num_fds, e);
+	struct pollfd p = {.fd = channel_fd(c->channel), .events = POLLOUT};
+
+	if (r == -EAGAIN && c->handler->room_wait_ms &&
+	    poll(&p, 1, c->handler->room_wait_ms) == 1)
+		r = channel_send(c->channel, msg, fds, num_fds, e);
+	return r;
+}
+
+/* Its end is in the channel before it is in the pidfd, and some don't read. */
+static bool child_is_lost(struct child *c, int error)
+{
+	if (error == -EAGAIN)
+		child_fail(c, "it does not read its channel");
+	return error == -EAGAIN || error == -EPIPE || error == -ECONNRESET;
+}
+
+/* Return: 0, 1 lost: the owner will be told, or negative */
 static int child_send(struct child *c, uint32_t answers,
 		      Bulkhead__Status *status, const ProtobufCMessage *body,
 		      const int *fds, unsigned int num_fds, uint32_t *ret_seq,
@@ -436,21 +457,21 @@ static int child_send(struct child *c, uint32_t answers,
 	struct envelope env;
 	int r;
 
-	if (!c->channel)
+	if (!c->channel || c->gone)
 		return err_set(e, -EPIPE, "%s is not running", c->role);
 	protobuf_c_message_init(channel_descriptor(c->channel), &env);
 	env.seq = c->next_seq;
 	env.answers = answers;
 	env.status = status;
 	env.body = (ProtobufCMessage *)(uintptr_t)body;
-	r = channel_send(c->channel, &env.base, fds, num_fds, e);
-	if (r < 0)
+	r = child_put(c, &env.base, fds, num_fds, e);
+	if (r < 0 && !child_is_lost(c, r))
 		return r;
 	if (ret_seq)
 		*ret_seq = env.seq;
 	if (++c->next_seq == 0)
 		c->next_seq = 1;
-	return 0;
+	return r < 0;
 }
 
 int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
@@ -469,10 +490,11 @@ int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 		c->pending[i].cb = cb;
 		c->pending[i].arg = arg;
 		/* Better than that it can't be reached: why it isn't there. */
-		if (r < 0 && c->sync_fd >= 0 && child_finish(c, &why) < 0)
-			return err_set(e, r, "cannot start bulkhead-%s: %s",
-				       c->role, why.text);
-		return r;
+		if (r > 0 && c->sync_fd >= 0 && child_finish(c, &why) < 0)
+			return err_set(e, -EPIPE,
+				       "cannot start bulkhead-%s: %s", c->role,
+				       why.text);
+		return r < 0 ? r : 0;
 	}
 	return err_set(e, -EBUSY, "%s leaves %d requests without an answer",
 		       c->role, CHILD_PENDING_MAX);
@@ -483,12 +505,14 @@ int child_answer(struct child *c, uint32_t seq, int code, const char *text,
 {
 	Bulkhead__Status status;
 	char copy[ERR_TEXT_MAX];
+	int r;
 
 	bulkhead__status__init(&status);
 	snprintf(copy, sizeof(copy), "%s", text ? text : "");
 	status.code = code;
 	status.text = copy;
-	return child_send(c, seq, &status, body, NULL, 0, NULL, e);
+	r = child_send(c, seq, &status, body, NULL, 0, NULL, e);
+	return r < 0 ? r : 0;
 }
 
 static void child_kill(struct child *c)

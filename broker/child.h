@@ -144,7 +144,12 @@ int child_adopt(struct child *c, const struct child_args *args,
 		const Bulkhead__KeptProcess *m, int *fds,
 		struct channel *channel, struct err *e);
 
-/** child_request() - Send @body numbered; @cb gets the answer */
+/**
+ * child_request() - Send @body numbered; @cb gets the answer
+ *
+ * A process that is gone, or that does not read what it is sent (it is failed),
+ * is no error: as one that dies before it answers, it is told as gone.
+ */
 int child_request(struct child *c, const ProtobufCMessage *body, const int *fds,
 		  unsigned int num_fds, child_answer_cb cb, void *arg,
 		  struct err *e);

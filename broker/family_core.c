@@ -14,6 +14,8 @@
 #include "common/channel/channel.h"
 #include "proto/loader.pb-c.h"
 
+#define FAMILY_CORE_WAIT_MS 5000
+
 static uint64_t family_now_ns(void)
 {
 	struct timespec ts;
@@ -134,6 +136,7 @@ static void family_core_on_gone(struct child *c, const char *why)
 static const struct child_handler family_core_handler = {
 	.message = family_core_on_message,
 	.gone = family_core_on_gone,
+	.room_wait_ms = FAMILY_CORE_WAIT_MS,
 };
 
 static int family_core_request(struct family *f, Bulkhead__CoreBody *body,
