@@ -544,11 +544,14 @@ int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,
 static void family_on_event_taken(struct child *c, const struct envelope *env,
 				  int *fds, void *arg)
 {
+	struct session *s = arg;
+
+	(void)c;
 	(void)fds;
-	(void)arg;
 	if (env->status->code)
 		log_debug("core on a device's event: %s", env->status->text);
-	(void)c;
+	if (env->status->code == -EBADMSG && s->proc)
+		child_fail(&s->proc->child, env->status->text);
 }
 
 int family_device_event(struct family *f, struct session *s,
@@ -564,8 +567,8 @@ int family_device_event(struct family *f, struct session *s,
 	relay.body = (Bulkhead__DeviceBody *)(uintptr_t)dev_body;
 	body.kind_case = BULKHEAD__CORE_BODY__KIND_DEVICE;
 	body.device = &relay;
-	return family_core_request(f, &body, NULL, 0, family_on_event_taken,
-				   NULL, e);
+	return family_core_request(f, &body, NULL, 0, family_on_event_taken, s,
+				   e);
 }
 
 int family_answer_core(struct family *f, struct session *s, uint32_t core_seq,

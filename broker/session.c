@@ -97,7 +97,7 @@ void session_close(struct session *s)
 int session_info_take(struct session_info *i, const Bulkhead__DeviceInfo *m)
 {
 	if (!m->num_queues || m->num_queues > SESSION_QUEUES_MAX ||
-	    m->config.len > SESSION_CONFIG_MAX || !m->max_queue_size ||
+	    m->config.len > SESSION_CONFIG_MAX || !is_pow2(m->max_queue_size) ||
 	    m->max_queue_size > 32768)
 		return -EBADMSG;
 	i->virtio_id = m->virtio_id;
@@ -127,10 +127,22 @@ static int session_take_info(struct session_proc *p,
 static void session_on_hello(struct child *c, const struct envelope *env,
 			     int *fds, void *arg)
 {
+	const Bulkhead__DeviceBody *body = (const void *)env->body;
+	struct err e = {0};
+
 	(void)fds;
 	(void)arg;
-	if (env->status->code)
+	if (env->status->code) {
 		child_fail(c, env->status->text);
+	} else if (!body ||
+		   body->kind_case != BULKHEAD__DEVICE_BODY__KIND_HELLO_REPLY) {
+		child_fail(c, "it answers Hello with something else");
+	} else if (body->hello_reply->version < 1 ||
+		   body->hello_reply->version > CHANNEL_VERSION) {
+		err_set(&e, -EPROTO, "it speaks version %u, the broker 1 to %u",
+			body->hello_reply->version, CHANNEL_VERSION);
+		child_fail(c, e.text);
+	}
 }
 
 static void session_on_setup(struct child *c, const struct envelope *env,
@@ -163,30 +175,63 @@ static void session_on_setup(struct child *c, const struct envelope *env,
 	family_device_ready(s->family, s);
 }
 
-static int session_on_message(struct child *c, const struct envelope *env,
-			      int *fds, unsigned int num_fds, struct err *e)
+/* Is it an event, of this process's time? What it says is made fit for others
+ * to hear. */
+static int session_check_event(const struct session_proc *p,
+			       Bulkhead__DeviceBody *body, struct err *e)
 {
-	const Bulkhead__DeviceBody *body = (const void *)env->body;
-	struct session *s = session_of(c);
-	int r;
+	ProtobufCBinaryData *config;
 
-	(void)fds;
-	(void)num_fds;
+	if (!p->info.valid)
+		return err_set(e, -EPROTO,
+			       "message %d comes before it described itself",
+			       (int)body->kind_case);
 	switch (body->kind_case) {
 	case BULKHEAD__DEVICE_BODY__KIND_CONFIG_CHANGED:
+		config = &body->config_changed->config;
+		if (config->len != p->info.config_len)
+			return err_set(e, -EPROTO,
+				       "config space of %zu bytes instead of "
+				       "%u",
+				       config->len, p->info.config_len);
+		/* A newer program's may be longer than the core knows. */
+		config->len = min_u64(config->len, p->session->info.config_len);
+		break;
 	case BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET:
-		r = family_device_event(s->family, s, body, e);
+		child_text(body->needs_reset->reason);
 		break;
 	case BULKHEAD__DEVICE_BODY__KIND_BACKEND_CLOSED:
-		log_info("%s: back end closed: %s", s->id,
-			 body->backend_closed->reason);
-		session_client_close(s);
-		r = 0;
+		child_text(body->backend_closed->reason);
 		break;
 	default:
 		return err_set(e, -EPROTO,
 			       "message %d is not a device's to send",
 			       (int)body->kind_case);
+	}
+	return 0;
+}
+
+static int session_on_message(struct child *c, const struct envelope *env,
+			      int *fds, unsigned int num_fds, struct err *e)
+{
+	Bulkhead__DeviceBody *body = (void *)env->body;
+	struct session_proc *p = c->owner;
+	struct session *s = p->session;
+	int r = session_check_event(p, body, e);
+
+	(void)fds;
+	(void)num_fds;
+	if (r < 0)
+		return r;
+	/* One that does not serve yet has nothing to tell. */
+	if (p != s->proc)
+		return child_answer(c, env->seq, 0, NULL, NULL, e);
+	if (body->kind_case == BULKHEAD__DEVICE_BODY__KIND_BACKEND_CLOSED) {
+		log_limited(&c->log_lines, LOG_INFO, "%s: back end closed: %s",
+			    s->id, body->backend_closed->reason);
+		session_client_close(s);
+	} else {
+		r = family_device_event(s->family, s, body, e);
 	}
 	return r < 0 ? r : child_answer(c, env->seq, 0, NULL, NULL, e);
 }
@@ -354,6 +399,8 @@ static void session_on_relayed(struct child *c, const struct envelope *env,
 
 	(void)fds;
 	if (!session_answer_ok(r, answer)) {
+		/* Its successor's replay is the answer. */
+		session_owe(s, r->core_seq);
 		child_fail(c, "answer of the wrong kind");
 		return;
 	}

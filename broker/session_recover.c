@@ -225,6 +225,10 @@ static void recover_on_replayed(struct child *c, const struct envelope *env,
 		child_fail(c, env->status->text);
 		return;
 	}
+	if (env->body) {
+		child_fail(c, "answer of the wrong kind");
+		return;
+	}
 	if (p != s->proc || !s->replaying || --s->replaying)
 		return;
 	s->last_gap_us = recover_now_us() - s->down_since_us;
