@@ -444,6 +444,25 @@ int session_relay(struct session *s, uint32_t core_seq,
 	return 0;
 }
 
+bool session_left_out(const struct session *s, uint32_t seq)
+{
+	const struct child *c = &s->proc->child;
+
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
+		const struct session_relayed *r = c->pending[i].arg;
+
+		if (!c->pending[i].seq ||
+		    (int32_t)(c->pending[i].seq - seq) >= 0)
+			continue;
+		/* These wait for what the back end has in hand. */
+		if (r && (r->kind == BULKHEAD__DEVICE_BODY__KIND_RESET ||
+			  r->kind == BULKHEAD__DEVICE_BODY__KIND_STOP_QUEUE))
+			continue;
+		return true;
+	}
+	return false;
+}
+
 int session_quiesce(struct session *s, child_answer_cb done)
 {
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;

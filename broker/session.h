@@ -115,6 +115,7 @@ struct session {
 	unsigned int replaying;		     /* answers to wait for */
 	uint64_t up_since_us, down_since_us; /* CLOCK_MONOTONIC */
 	uint64_t ping_sent_us;		     /* 0 = answered */
+	uint32_t ping_seq, pong_seq;	     /* the latest, the one answered */
 	unsigned int quick_deaths, early_deaths;
 	uint32_t owed[CHILD_PENDING_MAX]; /* core's requests to answer */
 	unsigned int num_owed;
@@ -196,6 +197,9 @@ void session_spare_lost(struct session *s, const char *why);
 void session_spare_soon(struct session *s);
 int session_owe(struct session *s, uint32_t core_seq);
 void session_recover_stop(struct session *s);
+/** session_left_out() - Did its process answer request @seq of the broker, and
+ *  later ones, but leave out one before that had no reason to wait? */
+bool session_left_out(const struct session *s, uint32_t seq);
 
 /* session_client.c */
 int session_client_listen(struct session *s, struct err *e);

@@ -328,6 +328,7 @@ static void recover_take_over(struct session *s)
 	s->state = SESSION_UP;
 	s->up_since_us = recover_now_us();
 	s->ping_sent_us = 0;
+	s->pong_seq = 0;
 	/* Without queues nothing of the dead one's notes counts. */
 	if ((!recover_any_queue(s) && session_inflight_new(s, &e) < 0) ||
 	    recover_replay(s, &e) < 0)
@@ -561,6 +562,7 @@ static void recover_on_first(struct child *c, const struct envelope *env,
 		return;
 	s->mem_ready = true;
 	s->state = SESSION_UP;
+	s->pong_seq = 0;
 	s->up_since_us = recover_now_us();
 	family_device_memory_ready(s->family, s);
 }
@@ -600,12 +602,18 @@ static void recover_on_pong(struct child *c, const struct envelope *env,
 			    int *fds, void *arg)
 {
 	struct session_proc *p = c->owner;
+	struct session *s = p->session;
 
 	(void)env;
 	(void)fds;
 	(void)arg;
-	if (p == p->session->proc)
-		p->session->ping_sent_us = 0;
+	if (p != s->proc)
+		return;
+	s->ping_sent_us = 0;
+	/* Not the one just answered: a queue's start may be a bit slower. */
+	if (s->pong_seq && session_left_out(s, s->pong_seq))
+		child_fail(c, "it left a request without an answer");
+	s->pong_seq = s->ping_seq;
 }
 
 void session_heartbeat(struct session *s)
@@ -623,6 +631,7 @@ void session_heartbeat(struct session *s)
 	}
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_PING;
 	body.ping = &ping;
+	s->ping_seq = s->proc->child.next_seq;
 	if (child_request(&s->proc->child, &body.base, NULL, 0, recover_on_pong,
 			  NULL, NULL) == 0)
 		s->ping_sent_us = now;
