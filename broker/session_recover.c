@@ -413,6 +413,13 @@ void session_next_lost(struct session *s, const char *why)
 		session_spare_soon(s);
 		return;
 	}
+	if (s->upgrading) {
+		/* The old one has gone already, but its program is there. */
+		s->upgrading = false;
+		recover_event(s, "upgrade-rolled-back", why);
+		recover_step(s);
+		return;
+	}
 	recover_event(s, "replacement-failed", why);
 	s->early_deaths++;
 	s->backing_off = true;
