@@ -188,13 +188,26 @@ int family_open(struct family *f, const struct config *cfg, struct loop *loop,
 
 /* ---- start ---- */
 
+/* Whom the start waits for */
+static const char *family_latecomer(const struct family *f)
+{
+	if (!f->memory)
+		return "the core";
+	for (unsigned int i = 0; i < f->num_devices; i++)
+		if (!f->devices[i].mem_ready)
+			return f->devices[i].id;
+	return f->entry ? "the core" : "the loader";
+}
+
 static void family_on_deadline(void *arg)
 {
 	struct family *f = arg;
 
 	if (f->state == FAMILY_STARTING)
-		family_fail(f, "the VM did not start within %d s",
-			    FAMILY_START_MS / 1000);
+		family_fail(f,
+			    "the VM did not start within %d s: no answer from "
+			    "%s",
+			    FAMILY_START_MS / 1000, family_latecomer(f));
 	else if (f->state == FAMILY_ADOPTING)
 		family_abandon(f, "the core does not answer");
 	else
