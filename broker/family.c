@@ -371,18 +371,28 @@ void family_finish(struct family *f)
 		family_fail(f, "cannot start the VM again: %s", e.text);
 }
 
+/* Once a device, whether it answers or ends, or both. */
+static void family_quiesced(struct session *s)
+{
+	struct family *f = s->family;
+
+	if (!s->quiescing)
+		return;
+	s->quiescing = false;
+	if (--f->quiescing == 0)
+		/* Not from inside the child's own callback. */
+		loop_timer_arm(f->w_deadline, 0);
+}
+
 static void family_on_quiesced(struct child *c, const struct envelope *env,
 			       int *fds, void *arg)
 {
 	struct session_proc *p = c->owner;
-	struct family *f = p->session->family;
 
 	(void)env;
 	(void)fds;
 	(void)arg;
-	if (f->quiescing && --f->quiescing == 0)
-		/* Not from inside the child's own callback. */
-		loop_timer_arm(f->w_deadline, 0);
+	family_quiesced(p->session);
 }
 
 static void family_stop(struct family *f, enum family_state state)
@@ -391,10 +401,13 @@ static void family_stop(struct family *f, enum family_state state)
 		return;
 	f->state = state;
 	f->quiescing = 0;
-	for (unsigned int i = 0; i < f->num_devices; i++)
-		if (f->devices[i].info.valid &&
-		    session_quiesce(&f->devices[i], family_on_quiesced) == 0)
-			f->quiescing++;
+	for (unsigned int i = 0; i < f->num_devices; i++) {
+		struct session *s = &f->devices[i];
+
+		s->quiescing = s->info.valid &&
+			       session_quiesce(s, family_on_quiesced) == 0;
+		f->quiescing += s->quiescing;
+	}
 	family_arm_deadline(f, f->quiescing ? FAMILY_QUIESCE_MS : 0, NULL);
 }
 
@@ -495,11 +508,10 @@ void family_device_memory_ready(struct family *f, struct session *s)
 void family_device_gone(struct family *f, struct session *s, const char *why)
 {
 	if (f->state == FAMILY_STOPPING || f->state == FAMILY_RESETTING) {
-		if (f->quiescing && --f->quiescing == 0)
-			loop_timer_arm(f->w_deadline, 0);
+		family_quiesced(s);
 		return;
 	}
-	family_fail(f, "device process bulkhead-%s (%s) %s", s->role, s->id,
+	family_fail(f, "device process bulkhead-%s (%s): %s", s->role, s->id,
 		    why);
 }
 

@@ -122,6 +122,7 @@ struct session {
 	bool upgrading;
 	bool adopting;	   /* a dead broker's process serves, or did last */
 	bool record_known; /* then: the core has told it */
+	bool quiescing;	   /* the family waits for it */
 
 	uint32_t restarts, upgrades;
 	uint64_t last_gap_us; /* death to the replacement's start */
