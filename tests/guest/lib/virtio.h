@@ -67,6 +67,9 @@ struct vq {
 /** virtio_find() - The first device of this kind: reset, features agreed on
  *  Return: false if there is none */
 bool virtio_find(uint16_t id, uint64_t features, struct virtio *ret);
+/** virtio_locate() - The first device of this kind, as it is */
+bool virtio_locate(uint16_t id, struct virtio *ret);
+uint64_t virtio_offered(const struct virtio *v);
 /** virtio_slot() - The first such device's PCI slot, from @slot on; it is not
  *  touched; Return: PCI_SLOTS if there is none */
 unsigned int virtio_slot(uint16_t id, unsigned int slot);

@@ -7,54 +7,7 @@
  */
 
 #include "lib/virtio.h"
-
-#define DESC_NEXT     0x1
-#define DESC_WRITE    0x2
-#define DESC_INDIRECT 0x4
-#define DESC_AVAIL    0x80   /* packed */
-#define DESC_USED     0x8000 /* packed */
-
-#define AVAIL_NO_INTERRUPT 1
-#define USED_NO_NOTIFY	   1
-
-/* Packed: what one side asks of the other */
-#define EVENT_ENABLE  0
-#define EVENT_DISABLE 1
-#define EVENT_DESC    2
-
-/* Split and indirect: flags and next; packed: id and flags. */
-struct vq_desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t a, b;
-};
-
-struct split_avail {
-	uint16_t flags, idx;
-	uint16_t ring[];
-};
-
-struct split_used {
-	uint16_t flags, idx;
-	struct {
-		uint32_t id, len;
-	} ring[];
-};
-
-struct packed_event {
-	uint16_t place; /* bit 15: wrap counter */
-	uint16_t flags;
-};
-
-static inline uint16_t load16(const uint16_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-
-static inline void store16(uint16_t *p, uint16_t v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
+#include "lib/virtio_regs.h"
 
 _Noreturn static void vq_bad(const struct vq *q, const char *why)
 {
