@@ -7,6 +7,8 @@
  * The control queue. A command is copied, checked, applied to net->want_*,
  * published to the pairs, then acknowledged. Pairs take it over when they
  * wake: a frame that is on its way may still be judged by the old filter.
+ * After a burst of NET_BURST commands the worker's other queues have their
+ * turn: a driver can add commands as fast as they are done.
  */
 
 bool net_is_ctrl(const struct net *n, uint32_t queue_index)
@@ -100,13 +102,15 @@ static uint8_t run_command(struct net *n, const struct chain *c)
 
 void net_ctrl_run(struct net *n, struct queue *q)
 {
+	unsigned int left = NET_BURST;
 	struct chain c;
 	uint8_t ack;
-	int rc;
+	int rc = 0;
 
 	do {
-		while ((rc = queue_pop(q, &c, n->ctrl_iov, QUEUE_IOV_MAX)) >
-		       0) {
+		while (left && (rc = queue_pop(q, &c, n->ctrl_iov,
+					       QUEUE_IOV_MAX)) > 0) {
+			left--;
 			if (!c.len_in) {
 				queue_unpop(q, &c);
 				rc = -EBADMSG;
@@ -121,6 +125,10 @@ void net_ctrl_run(struct net *n, struct queue *q)
 		if (rc < 0) {
 			device_needs_reset(n->dev, q,
 					   "net: malformed control request");
+			return;
+		}
+		if (!left) {
+			queue_kick_self(q);
 			return;
 		}
 	} while (queue_resume_kicks(q));

@@ -8,6 +8,7 @@
 
 unsigned int fake_needs_reset;
 unsigned int fake_closed;
+unsigned int fake_kicked_self;
 uint32_t fake_watched = ~0u;
 
 static struct net net;
@@ -77,6 +78,12 @@ bool queue_resume_kicks(struct queue *q)
 
 	r->kicks_on = true;
 	return r->popped < r->num_bufs;
+}
+
+void queue_kick_self(struct queue *q)
+{
+	(void)q;
+	fake_kicked_self++;
 }
 
 int worker_watch(struct worker *w, int fd, uint32_t events, worker_fd_cb cb,

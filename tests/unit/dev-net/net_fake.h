@@ -34,6 +34,7 @@ struct fake_ring {
 
 extern unsigned int fake_needs_reset;
 extern unsigned int fake_closed;
+extern unsigned int fake_kicked_self;
 extern uint32_t fake_watched; /* events of the only watch, ~0 none */
 
 /** fake_net() - A device with one pair on @fd, ready to run */

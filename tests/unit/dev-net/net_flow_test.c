@@ -370,3 +370,22 @@ Test(net_ctrl_run, needs_a_reset_without_room_for_the_answer)
 	cr_expect_eq(fake_needs_reset, 1u);
 	cr_expect_eq(ctrl.outstanding, 0u);
 }
+
+/* A driver that adds commands as fast as they are done kept the worker there:
+ * the pair had no turn, and no order to stop was seen. */
+Test(net_ctrl_run, comes_to_an_end_while_commands_do_not)
+{
+	static uint8_t cmd[] = {0, 0, 1}, acks[3 * NET_BURST];
+	struct net *n = start(~0ULL)->net;
+
+	for (unsigned int i = 0; i < 3 * NET_BURST; i++)
+		fake_add(&ctrl, cmd, 3, &acks[i], 1);
+	net_ctrl_run(n, &ctrl.q);
+	cr_expect_eq(ctrl.num_used, (unsigned int)NET_BURST);
+	cr_expect_eq(fake_kicked_self, 1u, "goes on by itself");
+	for (unsigned int i = 0; i < 3; i++)
+		net_ctrl_run(n, &ctrl.q);
+	cr_expect_eq(ctrl.num_used, 3u * NET_BURST);
+	cr_expect_eq(fake_kicked_self, 3u);
+	cr_expect(ctrl.kicks_on);
+}
