@@ -31,7 +31,8 @@
 #define CONSOLE_RX	   0
 #define CONSOLE_TX	   1
 #define CONSOLE_IOV_MAX	   256
-#define CONSOLE_READS	   16	      /* before others get a turn */
+#define CONSOLE_READS	   16	      /* before others get a turn, */
+#define CONSOLE_CHAINS	   1024	      /* and buffers, of whatever size */
 #define CONSOLE_TX_MAX	   (1 * MIB)  /* bytes of a chain; the rest is lost */
 #define CONSOLE_PIECE	   (64 * KIB) /* bytes between two writes */
 /* Last words when the machine ends. */
@@ -296,9 +297,11 @@ static void console_input(struct console *con)
 	/* Only the first read is known not to block. */
 	unsigned int reads =
 		con->io.in_blocks && !con->in_always ? 1 : CONSOLE_READS;
+	unsigned int chains = CONSOLE_CHAINS;
 	int r = 1;
 
-	while (r > 0 && reads && con->rx && console_has_input(con)) {
+	while (r > 0 && reads && chains && con->rx && console_has_input(con)) {
+		chains--;
 		/* What is pending is no read. */
 		if (!console_state_pending(con->io.state))
 			reads--;
@@ -307,7 +310,7 @@ static void console_input(struct console *con)
 	if (r < 0)
 		device_needs_reset(con->dev, con->rx,
 				   "malformed buffer for console input");
-	else if (r > 0 && con->in_always && con->rx)
+	else if (r > 0 && (con->in_always || !chains) && con->rx)
 		queue_kick_self(con->rx);
 	console_update(con);
 }
