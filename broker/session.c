@@ -47,13 +47,17 @@ void session_init(struct session *s, struct family *f, uint32_t index,
 	}
 }
 
+static void session_on_relayed(struct child *c, const struct envelope *env,
+			       int *fds, void *arg);
+
 /* Requests of the core that the process did not answer any more. */
 static void session_take_pending(struct session_proc *p, struct session *owe)
 {
 	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++) {
 		struct session_relayed *r = p->child.pending[i].arg;
 
-		if (!p->child.pending[i].seq || !r)
+		if (!p->child.pending[i].seq ||
+		    p->child.pending[i].cb != session_on_relayed)
 			continue;
 		p->child.pending[i].seq = 0;
 		if (owe)

@@ -68,15 +68,23 @@ static void recover_event(const struct session *s, const char *event,
 static void recover_on_replayed(struct child *c, const struct envelope *env,
 				int *fds, void *arg);
 
-static int recover_send(struct session *s, Bulkhead__DeviceBody *body,
-			const int *fds, unsigned int num_fds, struct err *e)
+/* @queue: What the message starts; NULL: something else */
+static int recover_send_for(struct session *s, Bulkhead__DeviceBody *body,
+			    const int *fds, unsigned int num_fds,
+			    struct session_queue *queue, struct err *e)
 {
 	int r = child_request(&s->proc->child, &body->base, fds, num_fds,
-			      recover_on_replayed, NULL, e);
+			      recover_on_replayed, queue, e);
 
 	if (r == 0)
 		s->replaying++;
 	return r;
+}
+
+static int recover_send(struct session *s, Bulkhead__DeviceBody *body,
+			const int *fds, unsigned int num_fds, struct err *e)
+{
+	return recover_send_for(s, body, fds, num_fds, NULL, e);
 }
 
 static int recover_send_memory(struct session *s, struct err *e)
@@ -140,7 +148,7 @@ static int recover_send_queues(struct session *s, struct err *e)
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_START_QUEUE;
 	body.start_queue = &m;
 	for (uint32_t i = 0; r == 0 && i < s->info.num_queues; i++) {
-		const struct session_queue *q = &s->record.queues[i];
+		struct session_queue *q = &s->record.queues[i];
 		const int fds[2] = {q->kick_fd, q->call_fd};
 
 		if (!q->started)
@@ -151,7 +159,7 @@ static int recover_send_queues(struct session *s, struct err *e)
 		m.driver = q->driver;
 		m.device = q->device;
 		m.ring_base = q->ring_base;
-		r = recover_send(s, &body, fds, 2, e);
+		r = recover_send_for(s, &body, fds, 2, q, e);
 	}
 	return r;
 }
@@ -211,15 +219,37 @@ int session_owe(struct session *s, uint32_t core_seq)
 	return 0;
 }
 
+/*
+ * A queue that the driver placed where no memory is, when its device was not
+ * there to refuse it: every replacement would. The driver is told instead.
+ */
+static bool recover_drop_queue(struct session *s, struct session_queue *q,
+			       const Bulkhead__Status *status, struct err *e)
+{
+	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
+	Bulkhead__NeedsReset m = BULKHEAD__NEEDS_RESET__INIT;
+
+	if (!q || s->upgrading ||
+	    (status->code != -EINVAL && status->code != -EFAULT))
+		return false;
+	if (q->started)
+		session_record_stop_queue(&s->record,
+					  (uint32_t)(q - s->record.queues));
+	m.reason = status->text;
+	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_NEEDS_RESET;
+	body.needs_reset = &m;
+	return family_device_event(s->family, s, &body, e) == 0;
+}
+
 static void recover_on_replayed(struct child *c, const struct envelope *env,
 				int *fds, void *arg)
 {
 	struct session_proc *p = c->owner;
 	struct session *s = p->session;
+	struct err e = {0};
 
 	(void)fds;
-	(void)arg;
-	if (env->status->code) {
+	if (env->status->code && !recover_drop_queue(s, arg, env->status, &e)) {
 		log_error("%s: the replacement refuses the record: %s", s->id,
 			  env->status->text);
 		child_fail(c, env->status->text);
