@@ -408,9 +408,13 @@ static void session_on_relayed(struct child *c, const struct envelope *env,
 		child_fail(c, "answer of the wrong kind");
 		return;
 	}
-	if (env->status->code &&
-	    r->kind == BULKHEAD__DEVICE_BODY__KIND_START_QUEUE)
-		session_record_stop_queue(&s->record, r->queue);
+	if (r->kind == BULKHEAD__DEVICE_BODY__KIND_START_QUEUE) {
+		struct session_queue *q = &s->record.queues[r->queue];
+
+		q->accepted = q->started;
+		if (env->status->code)
+			session_record_stop_queue(&s->record, r->queue);
+	}
 	if (family_answer_core(s->family, s, r->core_seq, env->status, answer,
 			       &e) < 0)
 		family_fail(s->family, "core: %s", e.text);

@@ -42,6 +42,7 @@
 
 struct session_queue {
 	bool started;
+	bool accepted; /* by a process, in this broker's time */
 	uint32_t size;
 	uint64_t desc, driver, device; /* guest-physical */
 	uint32_t ring_base;

@@ -221,7 +221,8 @@ int session_owe(struct session *s, uint32_t core_seq)
 
 /*
  * A queue that the driver placed where no memory is, when its device was not
- * there to refuse it: every replacement would. The driver is told instead.
+ * there to refuse it: every replacement would. The driver is told instead. One
+ * that a process had accepted is no fault of the driver's.
  */
 static bool recover_drop_queue(struct session *s, struct session_queue *q,
 			       const Bulkhead__Status *status, struct err *e)
@@ -229,7 +230,7 @@ static bool recover_drop_queue(struct session *s, struct session_queue *q,
 	Bulkhead__DeviceBody body = BULKHEAD__DEVICE_BODY__INIT;
 	Bulkhead__NeedsReset m = BULKHEAD__NEEDS_RESET__INIT;
 
-	if (!q || s->upgrading ||
+	if (!q || q->accepted || s->upgrading ||
 	    (status->code != -EINVAL && status->code != -EFAULT))
 		return false;
 	if (q->started)
@@ -246,10 +247,11 @@ static void recover_on_replayed(struct child *c, const struct envelope *env,
 {
 	struct session_proc *p = c->owner;
 	struct session *s = p->session;
+	struct session_queue *q = arg;
 	struct err e = {0};
 
 	(void)fds;
-	if (env->status->code && !recover_drop_queue(s, arg, env->status, &e)) {
+	if (env->status->code && !recover_drop_queue(s, q, env->status, &e)) {
 		log_error("%s: the replacement refuses the record: %s", s->id,
 			  env->status->text);
 		child_fail(c, env->status->text);
@@ -259,6 +261,8 @@ static void recover_on_replayed(struct child *c, const struct envelope *env,
 		child_fail(c, "answer of the wrong kind");
 		return;
 	}
+	if (q)
+		q->accepted = q->started;
 	if (p != s->proc || !s->replaying || --s->replaying)
 		return;
 	s->last_gap_us = recover_now_us() - s->down_since_us;
