@@ -65,6 +65,7 @@ static void adopt_help(void)
 	       "started with)\n"
 	       "  -v, -vv, -vvv       log more: info, debug, trace\n"
 	       "  -h, --help          show this help\n"
+	       "  -V, --version       show the version\n"
 	       "\n"
 	       "Exit status: as of `bulkhead run`. If the VM can't be taken "
 	       "over it runs on\n"
@@ -435,6 +436,7 @@ int cli_adopt(int argc, char **argv)
 	static const struct option options[] = {
 		{"log-file", required_argument, NULL, 'l'},
 		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	static struct adopt a;
@@ -442,7 +444,7 @@ int cli_adopt(int argc, char **argv)
 	int opt, verbosity = 0, r;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, ":hv", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":hvV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'v':
 			verbosity++;
@@ -453,12 +455,13 @@ int cli_adopt(int argc, char **argv)
 		case 'h':
 			adopt_help();
 			return 0;
+		case 'V':
+			return cli_version();
 		case ':':
 			return cli_usage_error("adopt", "%s needs a value",
 					       argv[optind - 1]);
 		default:
-			return cli_usage_error("adopt", "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option("adopt", argv, "hvV");
 		}
 	}
 	if (optind + 1 != argc)

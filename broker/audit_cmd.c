@@ -56,6 +56,7 @@ static void audit_help(void)
 	       "  -v, --verbose  show every check, not only what does not "
 	       "hold\n"
 	       "  -h, --help     show this help\n"
+	       "  -V, --version  show the version\n"
 	       "\n"
 	       "Exit status: 0 all checks hold (apart from layers that the "
 	       "host lacks, which are\n"
@@ -356,6 +357,7 @@ int cli_audit(int argc, char **argv)
 		{"verbose", no_argument, NULL, 'v'},
 		{"probe", no_argument, NULL, 'p'},
 		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	struct audit_cmd c = {.colour = isatty(STDOUT_FILENO)};
@@ -364,7 +366,7 @@ int cli_audit(int argc, char **argv)
 	int opt;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "hvV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'j':
 			c.json = true;
@@ -378,9 +380,10 @@ int cli_audit(int argc, char **argv)
 		case 'h':
 			audit_help();
 			return 0;
+		case 'V':
+			return cli_version();
 		default:
-			return cli_usage_error("audit", "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option("audit", argv, "hvV");
 		}
 	}
 	c.only = argv + optind;

@@ -26,4 +26,12 @@ int cli_audit(int argc, char **argv);
 int cli_usage_error(const char *command, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/** cli_unknown_option() - A usage error for what getopt_long() just refused
+ *  @shorts: The short options that there are, as getopt_long() got them
+ *  Return: EXIT_USAGE */
+int cli_unknown_option(const char *command, char **argv, const char *shorts);
+
+/** cli_version() - Print the version; Return: 0 */
+int cli_version(void);
+
 #endif

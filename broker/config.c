@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker/option.h"
+#include "common/base/cleanup.h"
 #include "common/base/num.h"
 
 void config_init(struct config *c)
@@ -112,6 +113,7 @@ static int config_affinity_element(const char *element, void *arg,
 	const char *at = strchr(element, '@');
 	struct config_affinity *a;
 	char index[16];
+	int r;
 
 	if (*l->num == CONFIG_MAX_AFFINITY)
 		return err_set(e, -E2BIG, "more than %d entries",
@@ -129,8 +131,19 @@ static int config_affinity_element(const char *element, void *arg,
 		return err_set(e, -EINVAL,
 			       "\"%s\": give INDEX@[CPUS], such as 0@[0,2-3]",
 			       element);
+	for (uint32_t i = 0; i < *l->num; i++)
+		if ((*l->list)[i].index == a->index)
+			return err_set(e, -EINVAL,
+				       "\"%s\": vCPU %u has a list already",
+				       element, a->index);
 	(*l->num)++;
-	return option_each(at + 1, config_affinity_cpu, a, e);
+	r = option_each(at + 1, config_affinity_cpu, a, e);
+	if (r == 0 && !a->num_cpus)
+		r = err_set(e, -EINVAL,
+			    "\"%s\": give at least one host CPU, such as "
+			    "%u@[0]",
+			    element, a->index);
+	return r;
 }
 
 static int config_parse_affinity(void *dst, const char *option, const char *key,
@@ -222,30 +235,28 @@ int config_parse_memory(struct config *c, const char *value, struct err *e)
 
 static int config_check_memory(const struct config_memory *m, struct err *e)
 {
-	uint64_t page = 2 * MIB;
+	char size[OPTION_SIZE_TEXT], page_size[OPTION_SIZE_TEXT];
+	uint64_t page = m->hugepage_size ? m->hugepage_size : 2 * MIB;
 
+	option_size_text(m->size, size);
+	option_size_text(page, page_size);
 	if (m->hugepage_size && !m->hugepages)
 		return err_set(e, -EINVAL,
-			       "--memory hugepage_size=%llu: give "
-			       "hugepages=on with it",
-			       (unsigned long long)m->hugepage_size);
-	if (m->hugepage_size &&
-	    (!is_pow2(m->hugepage_size) || m->hugepage_size < 2 * MIB))
+			       "--memory hugepage_size=%s: give hugepages=on "
+			       "with it",
+			       page_size);
+	if (!is_pow2(page) || page < 2 * MIB)
 		return err_set(e, -EINVAL,
-			       "--memory hugepage_size=%llu: give 2M or 1G, "
-			       "as the host has them",
-			       (unsigned long long)m->hugepage_size);
-	if (m->hugepage_size)
-		page = m->hugepage_size;
+			       "--memory hugepage_size=%s: give 2M or 1G, as "
+			       "the host has them",
+			       page_size);
 	if (m->size < 16 * MIB || m->size > 16384 * GIB)
 		return err_set(e, -EINVAL,
-			       "--memory size=%llu: give 16M to 16384G",
-			       (unsigned long long)m->size);
+			       "--memory size=%s: give 16M to 16384G", size);
 	if (m->size % page)
 		return err_set(e, -EINVAL,
-			       "--memory size=%llu: give a multiple of %lluM",
-			       (unsigned long long)m->size,
-			       (unsigned long long)(page / MIB));
+			       "--memory size=%s: give a multiple of %s", size,
+			       page_size);
 	return 0;
 }
 
@@ -367,9 +378,9 @@ static int config_check_disk(struct config *c, struct config_disk *d,
 {
 	if (d->num_queues > c->cpus.boot)
 		return err_set(e, -EINVAL,
-			       "--disk num_queues=%u: give at most one queue "
-			       "a CPU, which are %u",
-			       d->num_queues, c->cpus.boot);
+			       "--disk num_queues=%u: give at most %u, one "
+			       "queue a CPU (--cpus boot=%u)",
+			       d->num_queues, c->cpus.boot, c->cpus.boot);
 	return 0;
 }
 
@@ -386,6 +397,12 @@ static int config_add_fd(const char *element, void *arg, struct err *e)
 	if (n->num_fds == CONFIG_MAX_FDS)
 		return err_set(e, -E2BIG, "more than %d descriptors",
 			       CONFIG_MAX_FDS);
+	for (uint32_t i = 0; i < n->num_fds; i++)
+		if (n->fds[i] == (int)fd)
+			return err_set(e, -EINVAL,
+				       "descriptor %u is there twice; each "
+				       "serves one pair of queues",
+				       fd);
 	n->fds[n->num_fds++] = (int)fd;
 	return 0;
 }
@@ -393,8 +410,13 @@ static int config_add_fd(const char *element, void *arg, struct err *e)
 static int config_parse_fds(void *dst, const char *option, const char *key,
 			    const char *value, struct err *e)
 {
+	const struct config_net *n = dst;
 	int r = option_each(value, config_add_fd, dst, e);
 
+	if (r == 0 && !n->num_fds)
+		return option_error(e, option, key, value,
+				    "give descriptors of opened tap queues, "
+				    "such as [3,4]");
 	return r < 0 ? (err_prefix(e, "%s %s=%s", option, key, value), r) : 0;
 }
 
@@ -420,7 +442,9 @@ static int config_check_passt(const struct config_net *n, struct err *e)
 			       "and fd belong to backend=tap");
 	if (n->num_queues != 2)
 		return err_set(e, -EINVAL,
-			       "--net backend=passt: num_queues must be 2");
+			       "--net num_queues=%u: backend=passt has one "
+			       "pair; give 2 or leave it out",
+			       n->num_queues);
 	return 0;
 }
 
@@ -430,8 +454,9 @@ static int config_check_address(const struct config_net *n, struct err *e)
 	int family;
 
 	if (!n->ip != !n->mask)
-		return err_set(e, -EINVAL,
-			       "--net: give ip= and mask= together");
+		return err_set(e, -EINVAL, "--net %s=%s: give %s= with it",
+			       n->ip ? "ip" : "mask", n->ip ? n->ip : n->mask,
+			       n->ip ? "mask" : "ip");
 	if (!n->ip)
 		return 0;
 	family = strchr(n->ip, ':') ? AF_INET6 : AF_INET;
@@ -441,9 +466,29 @@ static int config_check_address(const struct config_net *n, struct err *e)
 			       n->ip);
 	if (inet_pton(family, n->mask, buf) != 1)
 		return err_set(e, -EINVAL,
-			       "--net mask=%s: give a mask such as "
-			       "255.255.255.0 or ffff:ffff::",
-			       n->mask);
+			       "--net mask=%s: give a mask for %s, such as %s",
+			       n->mask, n->ip,
+			       family == AF_INET ? "255.255.255.0"
+						 : "ffff:ffff:ffff:ffff::");
+	return 0;
+}
+
+static int config_check_mac(const char *key, const uint8_t mac[6],
+			    struct err *e)
+{
+	static const uint8_t none[6];
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
+		 mac[1], mac[2], mac[3], mac[4], mac[5]);
+	if (mac[0] & 1)
+		return option_error(e, "--net", key, text,
+				    "it is a group address; give one whose "
+				    "first byte is even");
+	if (!memcmp(mac, none, sizeof(none)))
+		return option_error(e, "--net", key, text,
+				    "it is no address; give one such as "
+				    "52:54:00:12:34:56, or leave it out");
 	return 0;
 }
 
@@ -463,17 +508,18 @@ static int config_finish_net(struct config_net *n, bool has_queues,
 			       n->queue_size);
 	if (n->num_fds && n->num_queues != 2 * n->num_fds)
 		return err_set(e, -EINVAL,
-			       "--net num_queues=%u: %u descriptors serve %u "
-			       "queues",
+			       "--net num_queues=%u: the %u descriptors of "
+			       "fd= serve %u queues; give that or leave it out",
 			       n->num_queues, n->num_fds, 2 * n->num_fds);
 	if (n->num_fds && n->tap)
-		return err_set(e, -EINVAL,
-			       "--net: give either tap= or fd=, not both");
-	if (n->has_mac && (n->mac[0] & 1))
-		return err_set(e, -EINVAL,
-			       "--net mac=%02x:...: it is a group address; "
-			       "give one whose first byte is even",
-			       n->mac[0]);
+		return err_set(
+			e, -EINVAL,
+			"--net tap=%s: give either tap= or fd=, not both",
+			n->tap);
+	if (n->has_mac && config_check_mac("mac", n->mac, e) < 0)
+		return -EINVAL;
+	if (n->has_host_mac && config_check_mac("host_mac", n->host_mac, e) < 0)
+		return -EINVAL;
 	if ((n->offload_tso || n->offload_ufo) && !n->offload_csum)
 		return err_set(e, -EINVAL,
 			       "--net offload_csum=off: give offload_tso=off "
@@ -546,52 +592,51 @@ static int config_console_mode(struct config_console *con, const char *mode)
 	return -EINVAL;
 }
 
+/* "file=PATH", "socket=PATH", where the path may stand in quotes. */
+static int config_console_path(struct config_console *con, const char *option,
+			       const char *mode, struct err *e)
+{
+	bool file = !strncmp(mode, "file=", 5);
+
+	con->mode = file ? CONSOLE_FILE : CONSOLE_SOCKET;
+	con->path = option_unquote(strchr(mode, '=') + 1);
+	if (!con->path)
+		return err_set(e, -ENOMEM, "no memory for %s", option);
+	if (!con->path[0])
+		return option_error(e, option, NULL, mode, "the path is empty");
+	return 0;
+}
+
 int config_parse_console(struct config_console *con, const char *option,
 			 const char *value, struct err *e)
 {
 	bool debug = !strcmp(option, "--debug-console");
-	const char *comma = strchr(value, ',');
-	const char *eq = strchr(value, '=');
-	char mode[16];
 	const struct option_key keys[] = {
 		{"iobase", OPTION_U32, &con->iobase, 1, 0xffff, NULL, NULL},
 	};
+	auto_free char *mode = NULL;
+	const char *rest;
+	int r = option_first(option, value, &mode, &rest, e);
 
+	if (r < 0)
+		return r;
 	free(con->path);
 	con->path = NULL;
-	if (debug && comma) {
-		int r = option_parse(option, comma + 1, keys, ARRAY_SIZE(keys),
-				     e);
-
-		if (r < 0)
-			return r;
-	} else if (comma && !eq) {
-		return option_error(e, option, NULL, value,
-				    "nothing may follow the mode");
-	}
-	if (!debug)
-		comma = NULL;
-	if (eq && (!comma || eq < comma) &&
-	    (!strncmp(value, "file=", 5) ||
-	     (!strncmp(value, "socket=", 7) && !debug))) {
-		con->mode = value[0] == 'f' ? CONSOLE_FILE : CONSOLE_SOCKET;
-		con->path = comma ? strndup(eq + 1, (size_t)(comma - eq - 1))
-				  : strdup(eq + 1);
-		if (!con->path)
-			return err_set(e, -ENOMEM, "no memory for %s", option);
-		if (!con->path[0])
-			return option_error(e, option, NULL, value,
-					    "the path is empty");
-		return 0;
-	}
-	snprintf(mode, sizeof(mode), "%.*s",
-		 comma ? (int)(comma - value) : (int)sizeof(mode) - 1, value);
-	if (config_console_mode(con, mode) == 0)
-		return 0;
+	if (!strncmp(mode, "file=", 5) ||
+	    (!strncmp(mode, "socket=", 7) && !debug))
+		r = config_console_path(con, option, mode, e);
+	else if (config_console_mode(con, mode) < 0)
+		r = option_error(e, option, NULL, value,
+				 debug ? "give off, null, tty, pty or file=PATH"
+				       : "give off, null, tty, pty, file=PATH "
+					 "or socket=PATH");
+	if (r < 0 || !rest)
+		return r;
+	if (debug)
+		return option_parse(option, rest, keys, ARRAY_SIZE(keys), e);
 	return option_error(e, option, NULL, value,
-			    debug ? "give off, null, tty, pty or file=PATH"
-				  : "give off, null, tty, pty, file=PATH or "
-				    "socket=PATH");
+			    "nothing may follow the mode; a path with commas "
+			    "stands in double quotes");
 }
 
 int config_parse_rng(struct config *c, const char *value, struct err *e)
@@ -663,8 +708,10 @@ static int config_check_cpus(struct config_cpus *c, struct err *e)
 	for (uint32_t i = 0; i < c->num_affinity; i++)
 		if (c->affinity[i].index >= c->max)
 			return err_set(e, -EINVAL,
-				       "--cpus affinity: vCPU %u of %u",
-				       c->affinity[i].index, c->max);
+				       "--cpus affinity=[%u@...]: there is no "
+				       "vCPU %u; give 0 to %u",
+				       c->affinity[i].index,
+				       c->affinity[i].index, c->max - 1);
 	return 0;
 }
 
@@ -680,28 +727,28 @@ static int config_name_device(char **id, const char *prefix, uint32_t *counter)
 	return *id ? 0 : -ENOMEM;
 }
 
-static int config_check_id(struct config *c, const char *id, struct err *e)
+static int config_check_id(struct config *c, const char *option, const char *id,
+			   struct err *e)
 {
 	unsigned int same = 0;
 
 	for (const char *p = id; *p; p++)
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
-			return err_set(e, -EINVAL,
-				       "id=%s: give printable characters "
-				       "without spaces",
-				       id);
+			return option_error(e, option, "id", id,
+					    "give printable characters "
+					    "without spaces");
 	if (!strncmp(id, "__", 2))
-		return err_set(e, -EINVAL,
-			       "id=%s: ids that begin with __ are reserved",
-			       id);
+		return option_error(e, option, "id", id,
+				    "ids that begin with __ are reserved; "
+				    "give another");
 	for (uint32_t i = 0; i < c->num_disks; i++)
 		same += !strcmp(c->disks[i].id, id);
 	for (uint32_t i = 0; i < c->num_nets; i++)
 		same += !strcmp(c->nets[i].id, id);
 	if (same > 1)
-		return err_set(e, -EINVAL,
-			       "id=%s: given to %u devices; ids must differ",
-			       id, same);
+		return option_error(e, option, "id", id,
+				    "given to %u devices; ids must differ",
+				    same);
 	return 0;
 }
 
@@ -717,9 +764,9 @@ static int config_check_ids(struct config *c, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "no memory for device ids");
 	for (uint32_t i = 0; r == 0 && i < c->num_disks; i++)
-		r = config_check_id(c, c->disks[i].id, e);
+		r = config_check_id(c, "--disk", c->disks[i].id, e);
 	for (uint32_t i = 0; r == 0 && i < c->num_nets; i++)
-		r = config_check_id(c, c->nets[i].id, e);
+		r = config_check_id(c, "--net", c->nets[i].id, e);
 	return r;
 }
 
@@ -748,8 +795,9 @@ int config_check(struct config *c, struct err *e)
 	for (uint32_t i = 0; r == 0 && i < c->num_nets; i++)
 		if (c->nets[i].num_queues / 2 > c->cpus.boot)
 			r = err_set(e, -EINVAL,
-				    "--net num_queues=%u: give at most one "
-				    "pair a CPU, which are %u",
-				    c->nets[i].num_queues, c->cpus.boot);
+				    "--net num_queues=%u: give at most %u, "
+				    "one pair a CPU (--cpus boot=%u)",
+				    c->nets[i].num_queues, 2 * c->cpus.boot,
+				    c->cpus.boot);
 	return r < 0 ? r : config_check_ids(c, e);
 }

@@ -99,7 +99,8 @@ static void control_command_help(const char *command, const char *what)
 	       "\n"
 	       "%s\n"
 	       "\n"
-	       "  -h, --help  show this help\n"
+	       "  -h, --help     show this help\n"
+	       "  -V, --version  show the version\n"
 	       "\n"
 	       "Example:\n"
 	       "  bulkhead %s web1\n",
@@ -112,6 +113,7 @@ static int control_command(int argc, char **argv, const char *what,
 {
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	struct control_conn conn;
@@ -119,10 +121,11 @@ static int control_command(int argc, char **argv, const char *what,
 	int fd, r, opt;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+		if (opt == 'V')
+			return cli_version();
 		if (opt != 'h')
-			return cli_usage_error(argv[0], "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option(argv[0], argv, "hV");
 		control_command_help(argv[0], what);
 		return 0;
 	}

@@ -650,6 +650,18 @@ static int family_keep_entry(struct family *f, const Bulkhead__EntryState *m)
 	return f->entry ? 0 : -ENOMEM;
 }
 
+/* The loader knows its files by what they are, the user by their options. */
+static void family_load_failed(struct family *f, const char *text)
+{
+	if (!strncmp(text, "kernel: ", 8))
+		family_fail(f, "--kernel %s: %s", f->cfg->kernel, text + 8);
+	else if (!strncmp(text, "initramfs: ", 11))
+		family_fail(f, "--initramfs %s: %s", f->cfg->initramfs,
+			    text + 11);
+	else
+		family_fail(f, "%s", text);
+}
+
 static void family_on_loaded(struct child *c, const struct envelope *env,
 			     int *fds, void *arg)
 {
@@ -660,7 +672,7 @@ static void family_on_loaded(struct child *c, const struct envelope *env,
 	(void)arg;
 	c->expected_exit = true;
 	if (env->status->code) {
-		family_fail(f, "%s", env->status->text);
+		family_load_failed(f, env->status->text);
 		return;
 	}
 	if (!body || body->kind_case != BULKHEAD__LOADER_BODY__KIND_LOADED ||

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,21 @@ int cli_usage_error(const char *command, const char *fmt, ...)
 	va_end(ap);
 	fprintf(stderr, "\nTry `bulkhead %s --help`.\n", command);
 	return EXIT_USAGE;
+}
+
+/* Within a cluster of short options optind is still that of the whole word;
+ * optopt is also set for a known long option with a value too much. */
+int cli_unknown_option(const char *command, char **argv, const char *shorts)
+{
+	if (optopt > ' ' && optopt < 0x7f && !strchr(shorts, optopt))
+		return cli_usage_error(command, "unknown option -%c", optopt);
+	return cli_usage_error(command, "unknown option %s", argv[optind - 1]);
+}
+
+int cli_version(void)
+{
+	printf("bulkhead %s\n", BULKHEAD_VERSION);
+	return 0;
 }
 
 static void main_help(FILE *out)
@@ -58,10 +74,8 @@ int main(int argc, char **argv)
 		main_help(stdout);
 		return 0;
 	}
-	if (!strcmp(argv[1], "-V") || !strcmp(argv[1], "--version")) {
-		printf("bulkhead %s\n", BULKHEAD_VERSION);
-		return 0;
-	}
+	if (!strcmp(argv[1], "-V") || !strcmp(argv[1], "--version"))
+		return cli_version();
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].main(argc - 1, argv + 1);

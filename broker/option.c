@@ -87,6 +87,21 @@ int option_bool(const char *text, bool *ret)
 	return 0;
 }
 
+const char *option_size_text(uint64_t size, char ret[OPTION_SIZE_TEXT])
+{
+	static const struct {
+		uint64_t unit;
+		const char *suffix;
+	} units[] = {{GIB, "G"}, {MIB, "M"}, {KIB, "K"}, {1, ""}};
+	size_t i = size ? 0 : ARRAY_SIZE(units) - 1;
+
+	while (size % units[i].unit)
+		i++;
+	snprintf(ret, OPTION_SIZE_TEXT, "%llu%s",
+		 (unsigned long long)(size / units[i].unit), units[i].suffix);
+	return ret;
+}
+
 static int option_mac(const char *text, uint8_t *ret)
 {
 	unsigned int v[6];
@@ -123,6 +138,26 @@ static const char *option_element_end(const char *p)
 			return NULL;
 	}
 	return depth || quoted ? NULL : p;
+}
+
+/* "boot, max, ...": the keys that a user may know. */
+static void option_names(const struct option_key *keys, size_t num_keys,
+			 char *ret, size_t len)
+{
+	size_t n = 0;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < num_keys; i++) {
+		int m;
+
+		if (keys[i].name[0] == '_')
+			continue;
+		m = snprintf(ret + n, len - n, "%s%s", n ? ", " : "",
+			     keys[i].name);
+		if (m < 0 || (size_t)m >= len - n)
+			break;
+		n += (size_t)m;
+	}
 }
 
 /* A copy of [p, end) without surrounding quotes. */
@@ -166,6 +201,27 @@ int option_each(const char *list,
 		p = *end ? end + 1 : end;
 	}
 	return 0;
+}
+
+int option_first(const char *option, const char *text, char **ret_first,
+		 const char **ret_rest, struct err *e)
+{
+	const char *end = option_element_end(text);
+
+	if (!end)
+		return err_set(e, -EINVAL,
+			       "%s %s: brackets or quotes don't match", option,
+			       text);
+	*ret_first = strndup(text, (size_t)(end - text));
+	if (!*ret_first)
+		return err_set(e, -ENOMEM, "no memory for %s", option);
+	*ret_rest = *end ? end + 1 : NULL;
+	return 0;
+}
+
+char *option_unquote(const char *text)
+{
+	return option_copy(text, text + strlen(text));
 }
 
 static int option_store_number(const struct option_key *k, const char *option,
@@ -214,7 +270,10 @@ static int option_store(const struct option_key *k, const char *option,
 	case OPTION_U32:
 		if (option_u32(value, &num) < 0)
 			return option_error(e, option, k->name, value,
-					    "give a whole number");
+					    "give a whole number from %llu to "
+					    "%llu",
+					    (unsigned long long)k->min,
+					    (unsigned long long)k->max);
 		return option_store_number(k, option, value, num, e);
 	case OPTION_SIZE:
 		if (option_size(value, &size) < 0)
@@ -235,39 +294,19 @@ static int option_store(const struct option_key *k, const char *option,
 	}
 }
 
-static int option_unknown(const char *option, const char *key,
-			  const struct option_key *keys, size_t num_keys,
-			  struct err *e)
-{
-	char known[ERR_TEXT_MAX / 2] = "";
-	size_t n = 0;
-
-	for (size_t i = 0; i < num_keys; i++) {
-		int m;
-
-		if (keys[i].name[0] == '_')
-			continue;
-		m = snprintf(known + n, sizeof(known) - n, "%s%s",
-			     n ? ", " : "", keys[i].name);
-		if (m < 0 || (size_t)m >= sizeof(known) - n)
-			break;
-		n += (size_t)m;
-	}
-	return err_set(e, -EINVAL, "%s: no key \"%s\"; there are %s", option,
-		       key, known);
-}
-
 static int option_pair(const char *option, const char *pair,
 		       const struct option_key *keys, size_t num_keys,
 		       bool *given, struct err *e)
 {
 	const char *eq = strchr(pair, '=');
+	char names[ERR_TEXT_MAX / 2];
 	auto_free char *key = NULL;
 	auto_free char *value = NULL;
 
+	option_names(keys, num_keys, names, sizeof(names));
 	if (!eq)
-		return err_set(e, -EINVAL, "%s %s: give key=value", option,
-			       pair);
+		return err_set(e, -EINVAL, "%s %s: give key=value; keys are %s",
+			       option, *pair ? pair : "\"\"", names);
 	key = strndup(pair, (size_t)(eq - pair));
 	value = option_copy(eq + 1, eq + 1 + strlen(eq + 1));
 	if (!key || !value)
@@ -283,7 +322,8 @@ static int option_pair(const char *option, const char *pair,
 			*keys[i].seen = true;
 		return option_store(&keys[i], option, value, e);
 	}
-	return option_unknown(option, key, keys, num_keys, e);
+	return err_set(e, -EINVAL, "%s: no key \"%s\"; there are %s", option,
+		       key, names);
 }
 
 #define OPTION_KEYS_MAX 32
@@ -293,26 +333,17 @@ int option_parse(const char *option, const char *text,
 {
 	bool given[OPTION_KEYS_MAX] = {false};
 	const char *p = text;
+	int r = 0;
 
 	check(num_keys <= OPTION_KEYS_MAX);
 	if (!*text)
 		return err_set(e, -EINVAL, "%s: the value is empty", option);
-	while (*p) {
-		const char *end = option_element_end(p);
+	while (r == 0 && p) {
 		auto_free char *pair = NULL;
-		int r;
 
-		if (!end)
-			return err_set(e, -EINVAL,
-				       "%s %s: brackets or quotes don't match",
-				       option, text);
-		pair = strndup(p, (size_t)(end - p));
-		if (!pair)
-			return err_set(e, -ENOMEM, "no memory for %s", option);
-		r = option_pair(option, pair, keys, num_keys, given, e);
-		if (r < 0)
-			return r;
-		p = *end ? end + 1 : end;
+		r = option_first(option, p, &pair, &p, e);
+		if (r == 0)
+			r = option_pair(option, pair, keys, num_keys, given, e);
 	}
-	return 0;
+	return r;
 }

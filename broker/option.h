@@ -28,7 +28,7 @@ struct option_key {
 	const char *name;
 	enum option_type type;
 	void *dst;
-	uint64_t min, max; /* both 0: any */
+	uint64_t min, max; /* both 0: any; OPTION_U32 has them */
 	bool *seen;	   /* set when the key is given; may be NULL */
 	int (*parse)(void *dst, const char *option, const char *key,
 		     const char *value, struct err *e);
@@ -51,6 +51,23 @@ int option_error(struct err *e, const char *option, const char *key,
 int option_each(const char *list,
 		int (*cb)(const char *element, void *arg, struct err *e),
 		void *arg, struct err *e);
+
+/**
+ * option_first() - The part of @text before the first comma that is outside
+ *                  brackets and quotes
+ * @ret_first: A copy, quotes and all; the caller frees it
+ * @ret_rest:  What follows the comma; NULL without one
+ */
+int option_first(const char *option, const char *text, char **ret_first,
+		 const char **ret_rest, struct err *e);
+
+/** option_unquote() - A copy without surrounding double quotes, or NULL */
+char *option_unquote(const char *text);
+
+#define OPTION_SIZE_TEXT 24
+
+/** option_size_text() - A size as one would type it: 512M; Return: @ret */
+const char *option_size_text(uint64_t size, char ret[OPTION_SIZE_TEXT]);
 
 /** option_u32()/option_size()/option_bool() - One value */
 int option_u32(const char *text, uint32_t *ret);

@@ -29,8 +29,9 @@ static void ps_help(void)
 	       "restarts and what\n"
 	       "confines it.\n"
 	       "\n"
-	       "  --json      one JSON array for programs\n"
-	       "  -h, --help  show this help\n"
+	       "  --json         one JSON array for programs\n"
+	       "  -h, --help     show this help\n"
+	       "  -V, --version  show the version\n"
 	       "\n"
 	       "Examples:\n"
 	       "  bulkhead ps\n"
@@ -215,6 +216,7 @@ int cli_ps(int argc, char **argv)
 	static const struct option options[] = {
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	struct ps ps = {.colour = isatty(STDOUT_FILENO)};
@@ -222,7 +224,7 @@ int cli_ps(int argc, char **argv)
 	int opt;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'j':
 			ps.json = true;
@@ -230,9 +232,10 @@ int cli_ps(int argc, char **argv)
 		case 'h':
 			ps_help();
 			return 0;
+		case 'V':
+			return cli_version();
 		default:
-			return cli_usage_error("ps", "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option("ps", argv, "hV");
 		}
 	}
 	if (argc - optind > 1)

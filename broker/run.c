@@ -229,8 +229,7 @@ int run_parse(struct config *c, int argc, char **argv)
 			run_help();
 			return 0;
 		case 'V':
-			printf("bulkhead %s\n", BULKHEAD_VERSION);
-			return 0;
+			return cli_version();
 		case 'v':
 			c->verbosity++;
 			continue;
@@ -238,8 +237,7 @@ int run_parse(struct config *c, int argc, char **argv)
 			return cli_usage_error("run", "%s needs a value",
 					       argv[optind - 1]);
 		case '?':
-			return cli_usage_error("run", "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option("run", argv, "hvV");
 		case 1:
 			if (last != RUN_DISK && last != RUN_NET)
 				return cli_usage_error(

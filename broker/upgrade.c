@@ -30,7 +30,8 @@ static void upgrade_help(void)
 	       "fails, the old program goes on. Prints a line for each "
 	       "device.\n"
 	       "\n"
-	       "  -h, --help  show this help\n"
+	       "  -h, --help     show this help\n"
+	       "  -V, --version  show the version\n"
 	       "\n"
 	       "Exit status: 0 all were replaced; 1 one was not.\n"
 	       "\n"
@@ -168,6 +169,7 @@ int cli_upgrade(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	struct control_conn conn;
@@ -175,10 +177,11 @@ int cli_upgrade(int argc, char **argv)
 	int fd, r, opt;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+		if (opt == 'V')
+			return cli_version();
 		if (opt != 'h')
-			return cli_usage_error("upgrade", "unknown option %s",
-					       argv[optind - 1]);
+			return cli_unknown_option("upgrade", argv, "hV");
 		upgrade_help();
 		return 0;
 	}

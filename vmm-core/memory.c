@@ -95,9 +95,10 @@ static int memory_make_fd(struct memory *m, struct err *e)
 		m->fd = memfd_create("guest", flags);
 	if (m->fd < 0 && m->huge)
 		return err_errno(e,
-				 "cannot make guest memory of huge pages of "
-				 "%" PRIu64 " KiB; does this host have that "
-				 "size (/sys/kernel/mm/hugepages)?",
+				 "--memory hugepages=on: cannot make guest "
+				 "memory of huge pages of %" PRIu64
+				 " KiB; does this host have that size "
+				 "(/sys/kernel/mm/hugepages)?",
 				 m->page >> 10);
 	if (m->fd < 0)
 		return err_errno(e, "cannot make guest memory");
@@ -145,8 +146,9 @@ static int memory_map_fd(struct memory *m, bool thp, struct err *e)
 
 	if (p == MAP_FAILED && m->huge && errno == ENOMEM)
 		return err_set(e, -ENOMEM,
-			       "%" PRIu64 " huge pages of %" PRIu64
-			       " KiB needed, %" PRIu64 " free: raise "
+			       "--memory hugepages=on: %" PRIu64
+			       " huge pages of %" PRIu64 " KiB needed, %" PRIu64
+			       " free: raise "
 			       "/sys/kernel/mm/hugepages/hugepages-%" PRIu64
 			       "kB/nr_hugepages (for 2 MiB: sysctl "
 			       "vm.nr_hugepages)",

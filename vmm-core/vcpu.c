@@ -175,16 +175,17 @@ static int vcpu_set_affinity(const struct vcpu *v, struct err *e)
 	for (size_t i = 0; i < a->n_host_cpus; i++) {
 		if (a->host_cpus[i] >= VCPU_HOST_CPUS)
 			return err_set(e, -EINVAL,
-				       "affinity of vCPU %u: host CPU %u is "
-				       "beyond %u",
+				       "--cpus affinity=[%u@...]: host CPU %u "
+				       "is beyond %u",
 				       v->index, a->host_cpus[i],
 				       VCPU_HOST_CPUS - 1);
 		CPU_SET(a->host_cpus[i], &set);
 	}
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		return err_errno(e,
-				 "cannot bind vCPU %u to its host CPUs (do "
-				 "they exist, does the cgroup allow them?)",
+				 "--cpus affinity=[%u@...]: cannot bind the "
+				 "vCPU to these host CPUs (do they exist, does "
+				 "the cgroup allow them?)",
 				 v->index);
 	return 0;
 }

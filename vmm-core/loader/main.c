@@ -56,15 +56,14 @@ static int loader_answer(struct loader *l, uint32_t to, int code,
 	return channel_send(l->channel, &m.base, NULL, 0, e);
 }
 
-/* Tell the broker the sentence; Return: the error's code. */
+/* Tell the broker the sentence; Return: 1 = it knows, else the error's code */
 static int loader_refuse(struct loader *l, uint32_t to, const struct err *e)
 {
 	struct err ignored;
-	int code = e->code;
 
-	if (loader_answer(l, to, code, e->text, NULL, &ignored) < 0)
-		log_error("%s", e->text);
-	return code;
+	if (loader_answer(l, to, e->code, e->text, NULL, &ignored) < 0)
+		return e->code;
+	return 1;
 }
 
 static int loader_recv(struct loader *l, Bulkhead__LoaderBody__KindCase kind,
@@ -239,6 +238,6 @@ int main(void)
 	if (r == 0)
 		r = loader_serve(&loader, &e);
 	if (r < 0)
-		log_error("loader: %s", e.text);
-	return r < 0;
+		log_error("%s", e.text);
+	return r != 0;
 }

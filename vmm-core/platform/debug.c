@@ -76,8 +76,12 @@ static int debug_add_console(struct debug_ports *d,
 			       port);
 	d->fd = cfg->out_fd;
 	r = output_init(&d->out, d->vm, d->fd, false, NULL, NULL, e);
-	if (r == 0)
-		r = bus_add(d->vm->pio, port, 1, &debug_console_ops, d, e);
+	if (r == 0 &&
+	    bus_add(d->vm->pio, port, 1, &debug_console_ops, d, NULL) < 0)
+		return err_set(e, -EINVAL,
+			       "--debug-console iobase=0x%x: another device "
+			       "has this port; 0xe9 or 0x402 is free",
+			       port);
 	if (r == 0 && port != PORT_FW_DEBUG)
 		r = bus_add(d->vm->pio, PORT_FW_DEBUG, 1, &debug_console_ops, d,
 			    e);

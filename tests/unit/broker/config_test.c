@@ -96,18 +96,30 @@ Test(config, cpus_refuses_what_no_machine_has)
 		{"affinity=[0@[0,2]", "[0@[0,2]", "match"},
 		{"affinity=[0@[3-1]]", "3-1", "range"},
 		{"affinity=[x@[1]]", "x@[1]", "INDEX@"},
+		{"affinity=[0@[]]", "0@[]", "at least one"},
+		{"affinity=[0@[0],0@[1]]", "0@[1]", "already"},
 		{"", "", "empty"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		expect_error(config_parse_cpus(&cfg, bad[i].value, &e),
 			     "--cpus", bad[i].part, bad[i].advice);
+		config_done(&cfg);
+		setup();
+	}
 }
 
 Test(config, topology_must_make_max_cpus)
 {
 	cr_assert_eq(config_parse_cpus(&cfg, "boot=2,topology=1:3:1:1", &e), 0);
 	expect_error(config_check(&cfg, &e), "--cpus", "1:3:1:1", "max=2");
+}
+
+Test(config, affinity_is_of_vcpus_that_there_are)
+{
+	cr_assert_eq(config_parse_cpus(&cfg, "boot=2,affinity=[5@[0]]", &e), 0);
+	expect_error(config_check(&cfg, &e), "--cpus affinity", "vCPU 5",
+		     "0 to 1");
 }
 
 Test(config, memory_sizes_have_suffixes)
@@ -129,14 +141,13 @@ Test(config, memory_refuses_bad_sizes)
 		expect_error(config_parse_memory(&cfg, bad[i], &e), "--memory",
 			     bad[i] + 5, "bytes");
 	cr_assert_eq(config_parse_memory(&cfg, "size=3M", &e), 0);
-	expect_error(config_check(&cfg, &e), "--memory size=", "3145728",
-		     "16M");
+	expect_error(config_check(&cfg, &e), "--memory size=", "3M", "16M");
 	cr_assert_eq(config_parse_memory(&cfg, "size=33M", &e), 0);
-	expect_error(config_check(&cfg, &e), "--memory size=", "34603008",
+	expect_error(config_check(&cfg, &e), "--memory size=", "33M",
 		     "multiple");
 	cr_assert_eq(config_parse_memory(&cfg, "size=64M,hugepage_size=2M", &e),
 		     0);
-	expect_error(config_check(&cfg, &e), "hugepage_size", "2097152",
+	expect_error(config_check(&cfg, &e), "hugepage_size", "2M",
 		     "hugepages=on");
 }
 
@@ -170,6 +181,9 @@ Test(config, disk_errors)
 		{"path=a,queue_size=100", "100", "power of two"},
 		{"path=a,serial=123456789012345678901", "serial", "20"},
 		{"path=a,size=1", "size", "readonly"},
+		{"path=a,", "\"\"", "key=value"},
+		{"path=a,,direct=on", "\"\"", "key=value"},
+		{"a.img", "a.img", "path"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -179,17 +193,20 @@ Test(config, disk_errors)
 		setup();
 	}
 	cr_assert_eq(config_add_disk(&cfg, "path=a,num_queues=2", &e), 0);
-	expect_error(config_check(&cfg, &e), "--disk", "num_queues=2", "a CPU");
+	expect_error(config_check(&cfg, &e), "--disk", "num_queues=2",
+		     "at most 1");
 }
 
 Test(config, ids_are_unique_and_not_reserved)
 {
 	cr_assert_eq(config_add_disk(&cfg, "path=a,id=x", &e), 0);
 	cr_assert_eq(config_add_net(&cfg, "tap=,id=x", &e), 0);
-	expect_error(config_check(&cfg, &e), "id=x", "2 devices", "differ");
+	expect_error(config_check(&cfg, &e), "--disk id=x", "2 devices",
+		     "differ");
 	free(cfg.nets[0].id);
 	cfg.nets[0].id = strdup("__rng");
-	expect_error(config_check(&cfg, &e), "id=__rng", "__", "reserved");
+	expect_error(config_check(&cfg, &e), "--net id=__rng", "__",
+		     "reserved");
 }
 
 Test(config, net_keys)
@@ -218,13 +235,19 @@ Test(config, net_errors)
 	} bad[] = {
 		{"tap=aaaaaaaaaaaaaaaa", "tap", "15 characters"},
 		{"mac=52:54:00:12:34", "mac", "six bytes"},
-		{"mac=53:54:00:12:34:56", "mac", "even"},
-		{"ip=10.0.0.1", "ip=", "mask="},
+		{"mac=53:54:00:12:34:56", "mac=53:54:00:12:34:56", "even"},
+		{"mac=00:00:00:00:00:00", "mac=00:00:00:00:00:00", "give one"},
+		{"host_mac=01:00:5e:00:00:01", "host_mac=01:", "even"},
+		{"ip=10.0.0.1", "ip=10.0.0.1", "mask="},
+		{"mask=255.0.0.0", "mask=255.0.0.0", "ip="},
+		{"ip=fd00::1,mask=255.0.0.0", "mask=255", "ffff:"},
 		{"ip=10.0.0,mask=255.0.0.0", "10.0.0", "IPv4"},
 		{"mtu=100", "100", "1280"},
 		{"num_queues=3", "3", "even"},
 		{"fd=[1]", "1", "above 2"},
-		{"fd=5,tap=x", "tap=", "not both"},
+		{"fd=[]", "fd=[]", "[3,4]"},
+		{"fd=[5,5]", "[5,5]", "twice"},
+		{"fd=5,tap=x", "tap=x", "not both"},
 		{"fd=[5,6],num_queues=2", "num_queues=2", "4"},
 		{"offload_csum=off", "offload_csum", "offload_tso=off"},
 		{"backend=slirp", "slirp", "passt"},
@@ -245,8 +268,9 @@ Test(config, console_modes)
 
 	cr_assert_eq(config_parse_console(c, "--serial", "pty", &e), 0);
 	cr_assert_eq(c->mode, CONSOLE_PTY);
-	cr_assert_eq(config_parse_console(c, "--serial", "file=/tmp/a,b", &e),
-		     0);
+	cr_assert_eq(
+		config_parse_console(c, "--serial", "file=\"/tmp/a,b\"", &e),
+		0);
 	cr_assert_eq(c->mode, CONSOLE_FILE);
 	cr_assert_str_eq(c->path, "/tmp/a,b");
 	cr_assert_eq(config_parse_console(c, "--serial", "socket=/x", &e), 0);
@@ -257,12 +281,26 @@ Test(config, console_modes)
 		     0, "%s", e.text);
 	cr_assert_str_eq(c->path, "/y");
 	cr_assert_eq(c->iobase, 0x402);
+	cr_assert_eq(
+		config_parse_console(c, "--debug-console", "file=\"/y,z\"", &e),
+		0, "%s", e.text);
+	cr_assert_str_eq(c->path, "/y,z");
+	expect_error(
+		config_parse_console(c, "--debug-console", "socket=/x", &e),
+		"--debug-console", "socket=/x", "file=PATH");
+	expect_error(config_parse_console(c, "--debug-console",
+					  "null,iobase=0x10000", &e),
+		     "--debug-console", "iobase=0x10000", "65535");
 	expect_error(config_parse_console(c, "--console", "vga", &e),
 		     "--console", "vga", "socket=PATH");
 	expect_error(config_parse_console(c, "--console", "file=", &e),
 		     "--console", "file=", "empty");
 	expect_error(config_parse_console(c, "--console", "pty,x", &e),
 		     "--console", "pty,x", "nothing may follow");
+	expect_error(config_parse_console(c, "--console", "file=/x,id=y", &e),
+		     "--console", "file=/x,id=y", "double quotes");
+	expect_error(config_parse_console(c, "--console", "file=\"/x", &e),
+		     "--console", "file=\"/x", "match");
 }
 
 Test(config, platform_texts)
@@ -298,4 +336,26 @@ Test(option, sizes)
 	cr_assert_eq(option_size("18446744073709551616", &v), -EINVAL);
 	cr_assert_eq(option_size("1M1", &v), -EINVAL);
 	cr_assert_eq(option_size("m", &v), -EINVAL);
+}
+
+Test(option, size_texts)
+{
+	static const struct {
+		uint64_t size;
+		const char *text;
+	} good[] = {
+		{0, "0"},
+		{1, "1"},
+		{1000, "1000"},
+		{3 * KIB, "3K"},
+		{512 * MIB, "512M"},
+		{1536 * MIB, "1536M"},
+		{2048 * MIB, "2G"},
+		{MIB + 1, "1048577"},
+	};
+	char text[OPTION_SIZE_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		cr_assert_str_eq(option_size_text(good[i].size, text),
+				 good[i].text);
 }
