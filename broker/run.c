@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,7 @@ void run_on_settled(struct family *f)
 {
 	(void)f;
 	/* What parsed, opened and started is not needed again. */
+	malloc_trim(0);
 	image_forget();
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,13 +16,16 @@
 #include "common/sandbox/internal.h"
 #include "common/sandbox/seccomp.h"
 
+#define LOCK_COPY_MAX 256 /* instructions; the longest list has some 80 */
+
 static int lock_apply_filter(const struct seccomp_profile *profile,
+			     const struct sock_filter *filter,
 			     unsigned int flags, struct err *e)
 {
 	struct sock_fprog prog = {
 		.len = profile->len,
 		/* The kernel only reads it. */
-		.filter = (struct sock_filter *)(uintptr_t)profile->filter,
+		.filter = (struct sock_filter *)(uintptr_t)filter,
 	};
 	long r;
 
@@ -67,14 +71,22 @@ int sandbox_restrict(struct sandbox_report *report, struct err *e)
 int sandbox_lock(const struct seccomp_profile *profile,
 		 struct sandbox_report *report, struct err *e)
 {
+	const struct sock_filter *filter = profile->filter;
+	struct sock_filter copy[LOCK_COPY_MAX];
+
 	/* If it fails nobody will see the report. */
 	if (!SANDBOX_SANITIZER)
 		sandbox_note_layer(report, "seccomp");
 	if (report)
 		report->syscalls = profile->num_syscalls;
+	/* Read in its place it would bring its neighbourhood back. */
+	if (profile->len <= LOCK_COPY_MAX) {
+		memcpy(copy, filter, profile->len * sizeof(*filter));
+		filter = copy;
+	}
 	/* From here on the program does its work and no more set-up. */
 	image_forget();
-	return lock_apply_filter(profile, SECCOMP_FILTER_FLAG_TSYNC, e);
+	return lock_apply_filter(profile, filter, SECCOMP_FILTER_FLAG_TSYNC, e);
 }
 
 /*
@@ -83,5 +95,5 @@ int sandbox_lock(const struct seccomp_profile *profile,
  */
 int sandbox_lock_thread(const struct seccomp_profile *profile, struct err *e)
 {
-	return lock_apply_filter(profile, 0, e);
+	return lock_apply_filter(profile, profile->filter, 0, e);
 }
