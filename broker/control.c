@@ -82,9 +82,10 @@ static bool control_has(char **list, size_t num, const char *text)
 static void control_add_report(Bulkhead__SandboxReport *m,
 			       struct sandbox_report *r)
 {
+	/* Both stages of a sandbox may have, or lack, the same. */
 	for (unsigned int i = 0; i < r->num_layers; i++)
-		m->layers[m->n_layers++] = r->layers[i];
-	/* Both stages of a sandbox may lack the same. */
+		if (!control_has(m->layers, m->n_layers, r->layers[i]))
+			m->layers[m->n_layers++] = r->layers[i];
 	for (unsigned int i = 0; i < r->num_downgrades; i++)
 		if (!control_has(m->downgrades, m->n_downgrades,
 				 r->downgrades[i]))

@@ -124,6 +124,8 @@ static void ps_sandbox_line(const Bulkhead__SandboxReport *r)
 	for (size_t i = 0; i < r->n_layers; i++)
 		if (!ps_is_namespace(r->layers[i], &len)) {
 			printf("%s%s", sep, r->layers[i]);
+			if (r->syscalls && !strcmp(r->layers[i], "seccomp"))
+				printf(" (%u system calls)", r->syscalls);
 			sep = "; ";
 		}
 	for (size_t i = 0; i < r->n_downgrades; i++)

@@ -92,10 +92,14 @@ int rundir_socket(const char *name, char *ret_path, size_t len, struct err *e)
 int rundir_connect(const char *name, struct err *e)
 {
 	struct sockaddr_un sa;
-	int r = rundir_name_ok(name, e);
+	int r;
 
-	if (r == 0)
-		r = rundir_address(name, &sa, e);
+	if (rundir_name_ok(name, NULL) < 0)
+		return err_set(e, -ENOENT,
+			       "\"%s\" is not the name of a VM; `bulkhead ps` "
+			       "lists those that are running",
+			       name);
+	r = rundir_address(name, &sa, e);
 	if (r < 0)
 		return r;
 	auto_fd fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

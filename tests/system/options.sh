@@ -103,7 +103,9 @@ test_refused_by_the_host() {
 	bad 1 '--log-file nowhere/x: cannot open it' --log-file nowhere/x
 	bad 1 '--debug-console iobase=0x3f8: another device' --debug-console file=file2,iobase=0x3f8
 	bad 1 '--cpus affinity=.0@...: cannot bind' --cpus 'boot=1,affinity=[0@[4000]]'
-	bad 1 '--kernel file: is empty' --kernel file
+	bad 1 '--kernel file: the file is empty' --kernel file
+	echo nothing >text
+	bad 1 '--kernel text: is in no known format; pass a Linux bzImage' --kernel text
 	bad 1 '--initramfs dir: not a regular file' --initramfs dir
 	bad 1 '--memory hugepages=on: .*huge pages' --memory size=512M,hugepages=on --console off
 	mkfifo fifo
