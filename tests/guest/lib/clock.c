@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/clock.h"
 
+#include "lib/cpu.h"
+
 #define LEAF_TSC       0x15u
 #define LEAF_HV	       0x40000000u
 #define LEAF_HV_TIMING 0x40000010u
@@ -12,43 +14,18 @@
 static uint64_t khz;
 struct gaps *gaps_all[GAPS_ALL_MAX];
 
-struct cpuid {
-	uint32_t leaf;
-	uint32_t eax, ebx, ecx, edx;
-};
-
-/* In ring 0: a software KVM doesn't see CPUID in ring 3. */
-static uint64_t ring0_cpuid(uint64_t arg)
-{
-	struct cpuid *c = (struct cpuid *)arg;
-
-	__asm__ volatile("cpuid"
-			 : "=a"(c->eax), "=b"(c->ebx), "=c"(c->ecx),
-			   "=d"(c->edx)
-			 : "a"(c->leaf), "c"(0));
-	return 0;
-}
-
-static struct cpuid cpuid(uint32_t leaf)
-{
-	struct cpuid c = {.leaf = leaf};
-
-	guest_ring0(ring0_cpuid, (uint64_t)&c);
-	return c;
-}
-
 static uint64_t khz_from_cpuid(void)
 {
-	struct cpuid c = cpuid(LEAF_HV);
+	struct cpu_id c = cpu_id(LEAF_HV, 0);
 
 	if (c.eax >= LEAF_HV_TIMING && c.eax < LEAF_HV + 0x100) {
-		c = cpuid(LEAF_HV_TIMING);
+		c = cpu_id(LEAF_HV_TIMING, 0);
 		if (c.eax)
 			return c.eax;
 	}
-	if (cpuid(0).eax < LEAF_TSC)
+	if (cpu_id(0, 0).eax < LEAF_TSC)
 		return 0;
-	c = cpuid(LEAF_TSC);
+	c = cpu_id(LEAF_TSC, 0);
 	return c.eax ? (uint64_t)c.ecx * c.ebx / c.eax / 1000 : 0;
 }
 
