@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/family.h"
@@ -32,20 +30,6 @@ struct audit_gate {
 
 /* ---- what is expected ---- */
 
-/* As sandbox_spawn() decides it: may children get ids of their own? */
-static bool expect_privileged(void)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (syscall(SYS_capget, &head, d) < 0)
-		return false;
-	return d[0].effective & (1u << CAP_SETUID) &&
-	       d[0].effective & (1u << CAP_SETGID);
-}
-
 static void expect_child(struct audit_expect *x, const struct child *c)
 {
 	memset(x, 0, sizeof(*x));
@@ -54,7 +38,7 @@ static void expect_child(struct audit_expect *x, const struct child *c)
 	x->pid = c->pid;
 	x->parent = getpid();
 	x->creator = c->creator;
-	x->privileged = expect_privileged();
+	x->privileged = sandbox_may_give_ids(c->host_uid, c->host_uid);
 	x->uid = x->privileged ? c->host_uid : geteuid();
 	x->gid = x->privileged ? c->host_uid : getegid();
 	x->program = (struct audit_file){.dev = c->program_dev,

@@ -27,7 +27,6 @@
 #define PROBE_NPROC_MIN	  64 /* for the probe's own forks */
 #define PROBE_TIMEOUT_S	  120
 #define PROBE_RECORDS_MAX 8192
-#define PROBE_HOST_ID	  0x70000000u
 
 struct probe_role {
 	const char *role, *profile;
@@ -94,7 +93,7 @@ static int probe_spawn(struct probe_run *p, unsigned int index, int program,
 	args.null_fd = programs_null_fd();
 	args.log_fd = log_end;
 	args.channel_fd = theirs;
-	args.host_uid = PROBE_HOST_ID + ((uid_t)getpid() << 6) + index;
+	args.host_uid = SANDBOX_HOST_IDS + ((uid_t)getpid() << 6) + index;
 	args.host_gid = args.host_uid;
 	args.cgroup_fd = -1;
 	args.die_with_parent = true;

@@ -33,7 +33,12 @@ int narrow_broker(struct sandbox_report *ret, struct err *e)
 		 * nobody may trace. Only downwards: the broker can already
 		 * kill and replace every one of them. */
 		CAP_SYS_PTRACE,
+		/* Root of a container with few ids maps its own into its
+		 * children, which the kernel takes for a grant of this. */
+		CAP_SETFCAP,
 	};
+	bool gives_ids =
+		sandbox_may_give_ids(SANDBOX_HOST_IDS, SANDBOX_HOST_IDS);
 
 	bool have[ARRAY_SIZE(keep)];
 	unsigned int kept = 0;
@@ -55,7 +60,8 @@ int narrow_broker(struct sandbox_report *ret, struct err *e)
 			       "cannot read my capabilities; is /proc "
 			       "mounted?");
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++) {
-		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]);
+		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]) &&
+			  (keep[i] != CAP_SETFCAP || !gives_ids);
 		kept += have[i];
 	}
 	capng_clear(CAPNG_SELECT_BOTH);

@@ -20,6 +20,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/num.h"
+#include "common/sandbox/sandbox.h"
 
 #define START_MS  1000 /* it takes about 5 */
 #define STOP_MS	  500  /* then SIGKILL */
@@ -30,7 +31,6 @@
 
 /* Our own processes use the lower 48 of the first 64 identities, and others
  * behind these. */
-#define HOST_ID_BASE  0x70000000u
 #define HOST_ID_PASST 48u
 
 static const char *const paths[] = {"/usr/bin/passt", "/usr/local/bin/passt"};
@@ -95,7 +95,7 @@ static void limit(__rlimit_resource_t what, rlim_t most)
 
 static bool drop_identity(uid_t id)
 {
-	if (geteuid() != 0)
+	if (!sandbox_may_give_ids(id, id))
 		return true;
 	return !setgroups(0, NULL) && !setresgid(id, id, id) &&
 	       !setresuid(id, id, id);
@@ -205,8 +205,8 @@ int passt_start(const struct passt_args *args, struct passt *ret, struct err *e)
 {
 	static unsigned int started;
 	const char *path = find_program(e);
-	uid_t id = HOST_ID_BASE + (uid_t)getpid() * CHILD_IDS + HOST_ID_PASST +
-		   (started++ & 15);
+	uid_t id = SANDBOX_HOST_IDS + (uid_t)getpid() * CHILD_IDS +
+		   HOST_ID_PASST + (started++ & 15);
 	auto_fd null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int pair[2] = {-1, -1}, log[2] = {-1, -1}, rc;
 	struct arguments a;

@@ -102,6 +102,9 @@ struct caps {
 };
 int caps_probe(struct caps *ret, struct err *e);
 
+/** host_forbids_namespaces() - By sysctl user.max_KIND_namespaces = 0 */
+bool host_forbids_namespaces(const char *kind);
+
 /* No way back to capabilities by an id, exec or inheritance; all locked. */
 #define CAPS_SECUREBITS                                                        \
 	(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |       \

@@ -37,6 +37,9 @@
 #define SANDBOX_FD_CHANNEL 3 /* SOCK_SEQPACKET to the broker */
 #define SANDBOX_NUM_FDS	   4
 
+/* Where the host ids begin that a broker of root's gives its children. */
+#define SANDBOX_HOST_IDS 0x70000000u
+
 /* Inside its user namespace every confined process has this uid and gid. */
 #define SANDBOX_INNER_ID 1000
 
@@ -72,8 +75,8 @@ struct sandbox_spawn_args {
 	int null_fd;	/* /dev/null */
 	int log_fd;	/* write end of the log pipe */
 	int channel_fd; /* the child's end */
-	uid_t host_uid; /* what the child is outside its user namespace */
-	gid_t host_gid; /* (ignored, own ids used, for an ordinary user) */
+	uid_t host_uid; /* what the child is outside its user namespace; */
+	gid_t host_gid; /* own ids are used if sandbox_may_give_ids() not */
 	int cgroup_fd;	/* cgroup v2 folder, -1 = stay */
 	bool die_with_parent; /* SIGKILL when the caller's thread ends */
 };
@@ -84,6 +87,14 @@ struct sandbox_child {
 	struct sandbox_report outer;
 	int sync_fd; /* between begin and finish; else -1 */
 };
+
+/**
+ * sandbox_may_give_ids() - May the caller give a child these ids?
+ *
+ * It needs the capabilities, and a user namespace that has the ids: root in a
+ * container may have no others than its own.
+ */
+bool sandbox_may_give_ids(uid_t uid, gid_t gid);
 
 /**
  * sandbox_spawn() - Start one confined program

@@ -26,15 +26,16 @@ static const struct {
 	uint64_t flag;
 	const char *path;
 	const char *name;
-	bool needed; /* without it a child could reach the host */
+	const char *kind; /* as the kernel calls it */
+	bool needed;	  /* without it a child could reach the host */
 } spawn_namespaces[] = {
-	{CLONE_NEWUSER, "/proc/self/ns/user", "user", false},
-	{CLONE_NEWNS, "/proc/self/ns/mnt", "mount", true},
-	{CLONE_NEWPID, "/proc/self/ns/pid", "pid", true},
-	{CLONE_NEWNET, "/proc/self/ns/net", "net", true},
-	{CLONE_NEWIPC, "/proc/self/ns/ipc", "ipc", false},
-	{CLONE_NEWUTS, "/proc/self/ns/uts", "uts", false},
-	{CLONE_NEWCGROUP, "/proc/self/ns/cgroup", "cgroup", false},
+	{CLONE_NEWUSER, "/proc/self/ns/user", "user", "user", false},
+	{CLONE_NEWNS, "/proc/self/ns/mnt", "mount", "mnt", true},
+	{CLONE_NEWPID, "/proc/self/ns/pid", "pid", "pid", true},
+	{CLONE_NEWNET, "/proc/self/ns/net", "net", "net", true},
+	{CLONE_NEWIPC, "/proc/self/ns/ipc", "ipc", "ipc", false},
+	{CLONE_NEWUTS, "/proc/self/ns/uts", "uts", "uts", false},
+	{CLONE_NEWCGROUP, "/proc/self/ns/cgroup", "cgroup", "cgroup", false},
 };
 
 /* What begin() works out about this caller and this host. */
@@ -171,6 +172,39 @@ static int spawn_drop_missing(struct spawn_plan *p, struct sandbox_report *r,
 	return 0;
 }
 
+/*
+ * clone3 said ENOSPC: leave out what a sysctl forbids. User namespaces, whose
+ * absence has consequences, are not looked at here.
+ *
+ * Return: 1 something was left out, 0 nothing is forbidden, -ENOSPC what is
+ * forbidden is needed
+ */
+static int spawn_drop_forbidden(struct spawn_plan *p, struct sandbox_report *r,
+				struct err *e)
+{
+	uint64_t had = p->namespaces;
+
+	for (size_t i = 0; i < ARRAY_SIZE(spawn_namespaces); i++) {
+		const char *kind = spawn_namespaces[i].kind;
+		uint64_t flag = spawn_namespaces[i].flag;
+
+		if (flag == CLONE_NEWUSER || !(p->namespaces & flag) ||
+		    !host_forbids_namespaces(kind))
+			continue;
+		if (spawn_namespaces[i].needed)
+			return err_set(e, -ENOSPC,
+				       "programs can't be confined without %s "
+				       "namespaces: raise sysctl "
+				       "user.max_%s_namespaces, which is 0",
+				       spawn_namespaces[i].name, kind);
+		p->namespaces &= ~flag;
+		sandbox_note_downgrade(
+			r, "%s namespace: sysctl user.max_%s_namespaces",
+			spawn_namespaces[i].name, kind);
+	}
+	return p->namespaces != had;
+}
+
 static int spawn_no_user_ns(struct err *e, int error)
 {
 	return err_set(
@@ -205,6 +239,11 @@ static long spawn_try_clone(struct spawn_plan *p,
 				return r;
 			if (p->namespaces & CLONE_NEWUSER)
 				continue;
+		} else if (error == ENOSPC &&
+			   (r = spawn_drop_forbidden(p, report, e)) != 0) {
+			if (r < 0)
+				return r;
+			continue;
 		} else if (error != EPERM && error != ENOSPC &&
 			   error != EUSERS) {
 			return err_errno(e, "cannot start a confined process");
@@ -237,7 +276,10 @@ static int spawn_make_plan(const struct sandbox_spawn_args *args,
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(spawn_namespaces); i++)
 		p->namespaces |= spawn_namespaces[i].flag;
-	p->privileged = p->caps.setuid && p->caps.setgid;
+	p->privileged = sandbox_may_give_ids(args->host_uid, args->host_gid);
+	if (!p->privileged && p->caps.setuid && p->caps.setgid)
+		sandbox_note_downgrade(
+			report, "host id: this user namespace has no others");
 	if (p->privileged && (args->host_uid == 0 || args->host_gid == 0))
 		sandbox_note_downgrade(report, "host id: root's");
 	if (!p->privileged && getgroups(0, NULL) > 1)
@@ -368,6 +410,8 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 				  "user namespaces (Ubuntu: sysctl "
 				  "kernel.apparmor_restrict_"
 				  "unprivileged_userns=0)"
+			: m.step == JAIL_NETWORK && m.error == ENOSPC
+				? "; raise sysctl user.max_net_namespaces"
 				: "");
 	}
 }

@@ -205,6 +205,7 @@ int main(int argc, char **argv)
 	check_crossed_descriptors();
 	check_without_user_namespaces(true);
 	check_without_user_namespaces(false);
+	check_hosts();
 	check_speed();
 	check_no_children("nothing is left");
 	printf("# %u failures\n", failures);

@@ -55,5 +55,7 @@ void check_bad_program(const char *program);
 void check_crossed_descriptors(void);
 void check_parent_death(const char *name, bool die_with_parent);
 void check_without_user_namespaces(bool keep_caps);
+/* check_host.c: callers that are allowed less */
+void check_hosts(void);
 
 #endif

@@ -107,6 +107,30 @@ test_hello_halted_is_ended() {
 	done
 }
 
+# Root of a user namespace that has no other id, as in many containers: the
+# children share its id, and that is told.
+test_hello_in_a_container() {
+	needs_kvm
+	unshare -U --map-root-user true 2>unshare || skip "$(cat unshare)"
+	truncate -s 1M disk
+	unshare -U --map-root-user timeout 60 bulkhead run --name "hello-$$" \
+		--kernel "$HELLO" --memory size=64M --disk "path=$T/disk" --console null \
+		--serial "file=$T/serial" --cmdline end=halt </dev/null >out 2>log &
+	VM_PID=$!
+	ALL_PIDS="$ALL_PIDS $VM_PID"
+	wait_for 30 container_runs || fail "it does not run: $(cat log ps)"
+	[ "$(grep -c 'LACKS host id' ps)" -ge 4 ] || fail "not told: $(cat ps)"
+	[ "$(tr -d '\r' <serial)" = hello ] || fail "output: $(cat serial)"
+	bulkhead stop "hello-$$"
+	vm_wait 10
+	[ "$VM_STATUS" = 0 ] || fail "status $VM_STATUS: $(cat log)"
+	[ -z "$(own_left)" ] || fail "left $(own_left)"
+}
+
+container_runs() {
+	bulkhead ps "hello-$$" >ps && grep -q ' running,' ps && grep -q hello serial
+}
+
 # A vCPU's thread is named after it and may run where affinity= says.
 test_hello_affinity() {
 	local core pid cpu want tid
