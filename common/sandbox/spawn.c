@@ -379,9 +379,11 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 	struct jail_message m;
 	ssize_t n;
 
+	/* A child that ended before it took our word resets the socket: told
+	 * once, before what it said last. */
 	do {
 		n = recv(child->sync_fd, &m, sizeof(m), 0);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n == 0)
 		return 0;
 	if (n < 0)

@@ -133,6 +133,8 @@ void check_hosts(void)
 		 "user.max_mnt_namespaces", REFUSED},
 		{"a host that forbids pid namespaces", "pid",
 		 "user.max_pid_namespaces", REFUSED},
+		{"a host that forbids net namespaces", "net",
+		 "user.max_net_namespaces", DIES_TOO},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
