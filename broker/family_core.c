@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "broker/audit_gate.h"
+#include "broker/downgrades.h"
 #include "broker/keep.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -345,6 +346,7 @@ static void family_on_booted(struct child *c, const struct envelope *env,
 	f->running_ns = family_now_ns();
 	log_info("guest started %.1f ms after the launch",
 		 (double)(f->running_ns - f->start_ns) / 1e6);
+	downgrades_tell(f);
 	keep_all(f);
 	for (unsigned int i = 0; i < f->num_devices; i++)
 		session_spare_soon(&f->devices[i]);
