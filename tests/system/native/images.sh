@@ -17,7 +17,7 @@ damaged() {
 	timeout 30 bulkhead run --name "damaged-$$" --kernel damaged --memory size=64M \
 		--console off </dev/null >out 2>log || status=$?
 	[ "$status" = 1 ] || fail "$1: status $status: $(cat log)"
-	grep -q "error: .*$1" log || fail "no \"$1\": $(cat log)"
+	grep -q "error: --kernel damaged: .*$1" log || fail "no \"$1\": $(cat log)"
 	[ "$(grep -c 'error:' log)" = 1 ] || fail "told twice: $(cat log)"
 	[ ! -s out ] || fail "something on standard output"
 }
