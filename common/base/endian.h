@@ -20,7 +20,7 @@ typedef uint64_t le64;
 	static inline uint##bits##_t get_le##bits(const void *p)               \
 	{                                                                      \
 		uint##bits##_t v;                                              \
-									       \
+                                                                               \
 		memcpy(&v, p, sizeof(v));                                      \
 		return le##bits##toh(v);                                       \
 	}                                                                      \

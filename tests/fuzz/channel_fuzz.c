@@ -16,11 +16,8 @@
 #include "common/channel/channel.h"
 
 static const struct channel_format *const formats[] = {
-	&channel_format_device,
-	&channel_format_core,
-	&channel_format_loader,
-	&channel_format_control,
-	&channel_format_keeper,
+	&channel_format_device,	 &channel_format_core,	 &channel_format_loader,
+	&channel_format_control, &channel_format_keeper,
 };
 
 static struct channel *channels[ARRAY_SIZE(formats)];

@@ -29,7 +29,7 @@ Test(num, ranges_overlap_at_the_edges)
 
 Test(err, prefix_and_errno)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	errno = ENOENT;
 	cr_assert_eq(err_errno(&e, "open %s", "x"), -ENOENT);
@@ -42,7 +42,7 @@ Test(err, prefix_and_errno)
 Test(err, a_long_text_is_cut_not_overrun)
 {
 	char big[2 * ERR_TEXT_MAX];
-	struct err e = { 0 };
+	struct err e = {0};
 
 	memset(big, 'x', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
@@ -65,7 +65,7 @@ Test(bytering, keeps_the_newest)
 	cr_assert_eq(r.dropped, 12);
 
 	int p[2];
-	char out[16] = { 0 };
+	char out[16] = {0};
 
 	cr_assert_eq(pipe2(p, O_NONBLOCK), 0);
 	cr_assert_eq(bytering_flush(&r, p[1]), 0);

@@ -22,9 +22,8 @@ static void setup(void)
 	int fds[2];
 
 	cr_assert_eq(channel_pair(fds, &e), 0);
-	cr_assert_eq(channel_new(fds[0], &channel_format_device, false, &ch,
-				 &e),
-		     0);
+	cr_assert_eq(
+		channel_new(fds[0], &channel_format_device, false, &ch, &e), 0);
 	peer = fds[1];
 }
 
@@ -49,9 +48,9 @@ static unsigned int open_fds(void)
 
 static void send_raw(const void *data, size_t len, int num_fds)
 {
-	char control[CMSG_SPACE(sizeof(int) * 64)] = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)data, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	char control[CMSG_SPACE(sizeof(int) * 64)] = {0};
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	if (num_fds) {
@@ -103,7 +102,7 @@ Test(channel, carries_a_message_with_its_descriptors)
 
 Test(channel, refuses_a_wrong_number_of_descriptors_and_closes_them)
 {
-	static const int counts[] = { 0, 1, 3, 32, 33, 64 };
+	static const int counts[] = {0, 1, 3, 32, 33, 64};
 	unsigned int before = open_fds();
 	uint8_t buf[256];
 	struct channel_msg m;
@@ -158,9 +157,9 @@ Test(channel, the_arena_bounds_what_decoding_takes)
 	int fds[2];
 
 	cr_assert_eq(channel_pair(fds, &e), 0);
-	cr_assert_eq(channel_new(fds[0], &channel_format_loader, false, &lch,
-				 &e),
-		     0);
+	cr_assert_eq(
+		channel_new(fds[0], &channel_format_loader, false, &lch, &e),
+		0);
 	close(peer);
 	peer = fds[1];
 	/* LoaderMessage.body(4) { loaded(21) { sandbox(2) { layers(1)* }}} */

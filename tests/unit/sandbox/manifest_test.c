@@ -7,9 +7,9 @@
 Test(sandbox_manifest_find, knows_every_role)
 {
 	static const char *const roles[][2] = {
-		{"blk", "bulkhead-blk"},   {"net", "bulkhead-net"},
-		{"rng", "bulkhead-rng"},   {"console", "bulkhead-console"},
-		{"core", "bulkhead-core"}, {"loader", "bulkhead-loader"},
+		{"blk", "bulkhead-blk"},       {"net", "bulkhead-net"},
+		{"rng", "bulkhead-rng"},       {"console", "bulkhead-console"},
+		{"core", "bulkhead-core"},     {"loader", "bulkhead-loader"},
 		{"keeper", "bulkhead-keeper"},
 	};
 
