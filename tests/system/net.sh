@@ -39,7 +39,7 @@ data_arrived() { # FILE: the guest's output
 # Everything that a tap's options set; ping and TCP from both sides; several
 # queues; offloads on.
 test_net_tap_queues_transfer() {
-	data_services 16
+	data_services 4
 	listener 7000 exec:cat
 	vm_start g --cpus boot=2 --memory size=512M \
 		--net "tap=bhtest0,mac=$GUEST_MAC,host_mac=02:00:00:00:00:77,ip=$HOST_IP,mask=255.255.255.0,mtu=1400,num_queues=4,queue_size=128" \
@@ -68,7 +68,7 @@ test_net_tap_queues_transfer() {
 
 # A tap that was there before stays, with its address; offloads off.
 test_net_existing_tap_without_offloads() {
-	data_services 16
+	data_services 4
 	ip tuntap add dev bhold mode tap
 	ip address add "$HOST_IP/24" dev bhold
 	ip link set bhold up
