@@ -91,6 +91,7 @@ void guest_main(void)
 	part("tables", check_tables);
 	part("pci", check_pci);
 	part("msix", check_msix);
+	part("others", check_others);
 	outb(0x80, GUEST_MARK_DONE);
 	guest_puts(failures ? "PLATFORM fail" : "PLATFORM ok");
 	guest_put_pair("failures", failures);

@@ -16,6 +16,15 @@ void check_ports(void);
 void check_tables(void);
 void check_pci(void);
 void check_msix(void);
+void check_others(void);
+
+/** lapic_read()/lapic_write() - A register of this processor, by its offset in
+ *  xAPIC mode; x2apic=1: by MSR */
+uint32_t lapic_read(uint32_t reg);
+void lapic_write(uint32_t reg, uint32_t v);
+
+/** madt_id() - APIC id of its processor @index; after check_tables() */
+uint64_t madt_id(uint64_t index);
 
 /** expect() - @got must be @want; else "FAIL what got=.. want=.." */
 void expect(const char *what, uint64_t got, uint64_t want);

@@ -9,13 +9,11 @@
  */
 
 #include "lib/clock.h"
-#include "lib/cpu.h"
 #include "lib/pci.h"
 #include "lib/virtio.h"
 #include "platform/platform.h"
 
 #define LAPIC	  0xfee00000ull
-#define X2APIC	  0x800 /* MSR of its first register; 16 bytes each */
 #define LAPIC_SVR 0xf0
 #define LAPIC_IRR 0x200
 #define IOAPIC	  0xfec00000ull
@@ -48,21 +46,7 @@ static struct {
 
 static bool requested(uint32_t vector)
 {
-	uint32_t reg = LAPIC_IRR + vector / 32 * 16, irr;
-
-	if (guest_option_number("x2apic", 0))
-		irr = (uint32_t)cpu_rdmsr(X2APIC + reg / 16);
-	else
-		irr = mmio32(LAPIC + reg);
-	return irr >> vector % 32 & 1;
-}
-
-static void enable_lapic(void)
-{
-	if (guest_option_number("x2apic", 0))
-		cpu_wrmsr(X2APIC + LAPIC_SVR / 16, 0x1ff);
-	else
-		mmio32_put(LAPIC + LAPIC_SVR, 0x1ff);
+	return lapic_read(LAPIC_IRR + vector / 32 * 16) >> vector % 32 & 1;
 }
 
 static bool pending(void)
@@ -239,7 +223,7 @@ static void check_button(void)
 
 void check_msix(void)
 {
-	enable_lapic();
+	lapic_write(LAPIC_SVR, 0x1ff);
 	check_com1();
 	if (!virtio_find(VIRTIO_ID_RNG, 0, &m.dev))
 		expect_true("msix: no entropy device", false);

@@ -22,6 +22,10 @@
 #define FADT_RESET_REG	 (1u << 10)
 #define FADT_HW_REDUCED	 (1u << 20)
 
+#define CPUS_MAX 256
+
+static uint64_t ids[CPUS_MAX]; /* of the MADT's processors */
+
 static bool sums_to_zero(const uint8_t *p, uint32_t len)
 {
 	uint8_t sum = 0;
@@ -93,6 +97,11 @@ static void check_fadt(void)
 		expect_true("FADT: no DSDT", !memcmp(dsdt, "DSDT", 4));
 }
 
+uint64_t madt_id(uint64_t index)
+{
+	return index < CPUS_MAX ? ids[index] : 0;
+}
+
 static void check_madt(void)
 {
 	const uint8_t *t = table_find("APIC"), *end;
@@ -122,6 +131,8 @@ static void check_madt(void)
 		expect_true("MADT: an id that its entry can't hold",
 			    wide || id < 255);
 		last = id;
+		if (cpus < CPUS_MAX)
+			ids[cpus] = id;
 		cpus++;
 	}
 	expect("MADT: processors", cpus, guest_option_number("cpus", 1));
