@@ -132,9 +132,10 @@ test_disk_block_device() {
 		fail "what the guest wrote is not there"
 }
 
-# Without io_uring (hosts forbid it): the same disk, by plain calls.
+# Without io_uring (hosts forbid it) and packed rings: the same disk, by plain
+# calls.
 test_disk_without_io_uring() {
 	own_disk
 	checked "bulkhead.cpus=2" --cpus boot=2 \
-		--disk "path=$T/disk.img,num_queues=2,_disable_io_uring=on"
+		--disk "path=$T/disk.img,num_queues=2,packed=off,_disable_io_uring=on"
 }

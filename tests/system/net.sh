@@ -46,6 +46,7 @@ test_net_tap_queues_transfer() {
 		--cmdline "console=hvc0 quiet bulkhead.ip=$GUEST_IP/24 bulkhead.gw=$HOST_IP $(guest_command "HOST=$HOST_IP
 			cd /sys/class/net/eth0
 			echo \"NIC \$(cat address) \$(cat mtu) rx \$(ls -d queues/rx-* | wc -l) tx \$(ls -d queues/tx-* | wc -l) carrier \$(cat carrier)\"
+			echo \"PACKED \$(cut -c 35 device/features)\"
 			ping -c 3 -W 5 \$HOST || exit 1
 			$DATA_COMMANDS
 			(while nc -l -p 7003 -e cat; do :; done) &
@@ -53,6 +54,7 @@ test_net_tap_queues_transfer() {
 			read -r go")"
 	expect 120 g.out NET-READY
 	has g.out "NIC $GUEST_MAC 1400 rx 2 tx 2 carrier 1"
+	has g.out 'PACKED 1'
 	data_arrived g.out
 	[ "$(cat /sys/class/net/bhtest0/address)" = 02:00:00:00:00:77 ] || fail "host_mac= was not set"
 	[ "$(cat /sys/class/net/bhtest0/mtu)" = 1400 ] || fail "mtu= was not set"
@@ -66,19 +68,22 @@ test_net_tap_queues_transfer() {
 	[ ! -e /sys/class/net/bhtest0 ] || fail "the tap was left"
 }
 
-# A tap that was there before stays, with its address; offloads off.
+# A tap that was there before stays, with its address; offloads and packed
+# rings off.
 test_net_existing_tap_without_offloads() {
 	data_services 4
 	ip tuntap add dev bhold mode tap
 	ip address add "$HOST_IP/24" dev bhold
 	ip link set bhold up
 	GUEST_WORDS="bulkhead.ip=$GUEST_IP/24 bulkhead.gw=$HOST_IP" in_guest "HOST=$HOST_IP
+		echo \"PACKED \$(cut -c 35 /sys/class/net/eth0/device/features)\"
 		ping -c 2 -W 5 \$HOST || exit 1
 		$DATA_COMMANDS" \
-		--net tap=bhold,offload_tso=off,offload_ufo=off,offload_csum=off || {
+		--net tap=bhold,packed=off,offload_tso=off,offload_ufo=off,offload_csum=off || {
 		ip link delete bhold
 		return 1
 	}
+	has g.out 'PACKED 0'
 	data_arrived g.out
 	ip -o address show dev bhold | grep -q "$HOST_IP/24" || fail "the tap lost its address"
 	ip link delete bhold
