@@ -147,7 +147,8 @@ int audit_plan_new(const struct family *f, const char *name,
 	r = audit_expect_core(f, &plan->processes[0].x, e);
 	if (r == 0)
 		plan_process(plan, &plan->processes[0]);
-	if (r == 0 && keep_child(f)) {
+	/* One that is just being told of a change is not what it will be. */
+	if (r == 0 && keep_child(f) && !keep_is_busy(f)) {
 		r = audit_expect_keeper(f, &plan->processes[1].x, e);
 		if (r == 0)
 			plan_process(plan, &plan->processes[1]);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "broker/cli.h"
 #include "broker/rundir.h"
@@ -107,6 +108,15 @@ static void control_command_help(const char *command, const char *what)
 	       command, what, command);
 }
 
+/* A keeper that ends can't remove its VM's socket. */
+static void control_remove_socket(const char *name)
+{
+	char path[128];
+
+	if (rundir_socket(name, path, sizeof(path), NULL) == 0)
+		unlink(path);
+}
+
 /* A command that is one request to one VM. */
 static int control_command(int argc, char **argv, const char *what,
 			   Bulkhead__ControlBody *body)
@@ -135,6 +145,8 @@ static int control_command(int argc, char **argv, const char *what,
 	r = fd < 0 ? fd : control_open(&conn, fd, &e);
 	if (r == 0) {
 		r = control_ask(&conn, body, NULL, &e);
+		if (r == 0 && conn.orphaned)
+			control_remove_socket(argv[optind]);
 		control_close(&conn);
 	}
 	if (r < 0)

@@ -449,6 +449,14 @@ void keep_free(struct family *f)
 	f->keep = NULL;
 }
 
+bool keep_is_busy(const struct family *f)
+{
+	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++)
+		if (f->keep->child.pending[i].seq)
+			return true;
+	return false;
+}
+
 struct child *keep_child(const struct family *f)
 {
 	return f->keep && f->keep->child.pid ? &f->keep->child : NULL;
