@@ -225,12 +225,10 @@ test_two_vms_and_ps() {
 	done
 	bulkhead ps one >only
 	lacks only '^two'
-	bulkhead ps --json >all.json
 	lacks table "mdwe.*mdwe"
+	# core, devices, their spares and the keeper, 10 and 6
+	wait_for 20 confined 16 || fail "$(wc -l <processes) confined processes, not 16"
 	is_json all.json || fail "not JSON: $(cat all.json)"
-	# One line a process, to look at each.
-	sed 's/{"role"/\n&/g' all.json | grep '^{"role"' | grep -v '"role":"broker"' >processes
-	[ "$(wc -l <processes)" = 8 ] || fail "$(wc -l <processes) confined processes, not 8"
 	for layer in 'user namespace' 'mount namespace' 'pid namespace' 'net namespace' \
 		'ipc namespace' 'uts namespace' 'cgroup namespace' no_new_privs landlock seccomp; do
 		! grep -v "$layer" processes || fail "a process neither has nor lacks by name: $layer"
@@ -242,6 +240,14 @@ test_two_vms_and_ps() {
 	vm_gone_soon "$first"
 	[ "$(bulkhead ps)" = "No VM is running." ] || fail "ps shows: $(bulkhead ps)"
 	[ "$(bulkhead ps --json)" = "[]" ] || fail "ps --json shows: $(bulkhead ps --json)"
+}
+
+# confined NUMBER: so many processes there are, a line each in `processes`, and
+# all have locked themselves down
+confined() {
+	bulkhead ps --json >all.json
+	sed 's/{"role"/\n&/g' all.json | grep '^{"role"' | grep -v '"role":"broker"' >processes
+	[ "$(wc -l <processes)" = "$1" ] && [ "$(grep -c '"seccomp"' processes)" = "$1" ]
 }
 
 vm_gone_soon() {

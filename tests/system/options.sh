@@ -32,7 +32,7 @@ test_wrong_options() {
 	bad 2 '--cpus topology=2:2:1:1: makes 4 CPUs, not max=2' --cpus boot=2,topology=2:2:1:1
 	bad 2 '--cpus topology=2:2: give threads:cores:dies:packages' --cpus boot=4,topology=2:2
 	bad 2 '--cpus topology=4:1:1:1: .*1 or 2 threads' --cpus boot=4,topology=4:1:1:1
-	bad 2 '--cpus affinity=.3@...: there is no vCPU 3; give 0 to 1' --cpus 'boot=2,affinity=[3@[0]]'
+	bad 2 '--cpus affinity=.3@....: there is no vCPU 3; give 0 to 1' --cpus 'boot=2,affinity=[3@[0]]'
 	bad 2 '--cpus affinity=.*x.* is no host CPU' --cpus 'boot=2,affinity=[0@[x]]'
 	bad 2 "brackets or quotes don't match" --cpus 'boot=2,affinity=[0@[0]'
 	bad 2 '--cpus max_phys_bits=20: give a value from 36 to 57' --cpus boot=1,max_phys_bits=20
@@ -102,7 +102,7 @@ test_refused_by_the_host() {
 	bad 1 '--rng src=.*nowhere' --rng src=nowhere/x
 	bad 1 '--log-file nowhere/x: cannot open it' --log-file nowhere/x
 	bad 1 '--debug-console iobase=0x3f8: another device' --debug-console file=file2,iobase=0x3f8
-	bad 1 '--cpus affinity=.0@...: cannot bind' --cpus 'boot=1,affinity=[0@[4000]]'
+	bad 1 '--cpus affinity=.0@....: cannot bind' --cpus 'boot=1,affinity=[0@[1000]]'
 	bad 1 '--kernel file: the file is empty' --kernel file
 	echo nothing >text
 	bad 1 '--kernel text: is in no known format; pass a Linux bzImage' --kernel text
