@@ -258,7 +258,10 @@ static int gate_run(struct family *f, const struct audit_expect *x,
 		       r->count[AUDIT_FAIL]);
 }
 
-int audit_gate_keeper(struct family *f, struct err *e)
+static int gate_family(struct family *f,
+		       int (*expect)(const struct family *f,
+				     struct audit_expect *ret, struct err *e),
+		       struct err *e)
 {
 	auto_free struct audit_expect *x = NULL;
 	int r;
@@ -268,24 +271,18 @@ int audit_gate_keeper(struct family *f, struct err *e)
 	x = malloc(sizeof(*x));
 	if (!x)
 		return err_set(e, -ENOMEM, "no memory for an audit");
-	r = audit_expect_keeper(f, x, e);
+	r = expect(f, x, e);
 	return r < 0 ? r : gate_run(f, x, e);
+}
+
+int audit_gate_keeper(struct family *f, struct err *e)
+{
+	return gate_family(f, audit_expect_keeper, e);
 }
 
 int audit_gate_core(struct family *f, struct err *e)
 {
-	auto_free struct audit_expect *x = NULL;
-	int r;
-
-	if (f->cfg->audit == CONFIG_AUDIT_OFF)
-		return 0;
-	x = malloc(sizeof(*x));
-	if (!x)
-		return err_set(e, -ENOMEM, "no memory for an audit");
-	r = audit_expect_core(f, x, e);
-	if (r == 0)
-		r = gate_run(f, x, e);
-	return r;
+	return gate_family(f, audit_expect_core, e);
 }
 
 int audit_gate_device(struct session *s, const struct session_proc *p,

@@ -533,7 +533,8 @@ int session_adopt_record(struct session *s, const Bulkhead__DeviceState *m,
 	Bulkhead__SetFeatures features = BULKHEAD__SET_FEATURES__INIT;
 	int r = 0;
 
-	if (!s->adopting)
+	/* Once: a replacement is on its way from then on. */
+	if (!s->adopting || s->record_known)
 		return err_set(e, -EPROTO, "nobody asked for its state");
 	session_record_clear(&s->record);
 	if (m->has_features) {

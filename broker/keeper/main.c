@@ -70,6 +70,7 @@ struct keeper {
 	struct channel *client;	     /* one command at a time */
 	struct loop_watch *w_client;
 	uint32_t client_seq;
+	bool client_greeted;
 };
 
 static struct keeper keeper = {.core_pidfd = -1, .listen_fd = -1};
@@ -374,6 +375,7 @@ static int client_hello(struct keeper *k, uint32_t seq,
 	reply.version = CHANNEL_VERSION;
 	reply.program = (char *)(uintptr_t)PROGRAM;
 	reply.release = (char *)(uintptr_t)BULKHEAD_VERSION;
+	k->client_greeted = true;
 	body.kind_case = BULKHEAD__CONTROL_BODY__KIND_HELLO_REPLY;
 	body.hello_reply = &reply;
 	return client_answer(k, seq, 0, "", &body);
@@ -401,7 +403,9 @@ static int client_adopt(struct keeper *k, uint32_t seq, int *fd)
 static int client_request(struct keeper *k, const Bulkhead__ControlMessage *m,
 			  int *fds)
 {
-	if (m->answers)
+	if (m->answers ||
+	    (!k->client_greeted &&
+	     m->body->kind_case != BULKHEAD__CONTROL_BODY__KIND_HELLO))
 		return -EPROTO;
 	switch (m->body->kind_case) {
 	case BULKHEAD__CONTROL_BODY__KIND_HELLO:
@@ -464,6 +468,7 @@ static void keeper_on_client(int fd, unsigned int events, void *arg)
 			NULL) < 0)
 		return;
 	take_fd(&client);
+	k->client_greeted = false;
 	loop_set_events(k->w_listen, 0);
 	if (loop_add_fd(k->loop, channel_fd(k->client), LOOP_READ,
 			client_on_message, k, &k->w_client, NULL) < 0)

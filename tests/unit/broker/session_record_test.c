@@ -135,3 +135,16 @@ Test(session_record, config_writes_stay_inside_and_are_kept)
 	m.data.len = 0;
 	cr_assert_eq(session_policy(&info, &record, &body, &e), -EINVAL);
 }
+
+/* A second answer would start a second replacement over the first. */
+Test(session_adopt_record, takes_what_the_core_says_once_and_when_asked)
+{
+	static struct session s;
+	Bulkhead__DeviceState m = BULKHEAD__DEVICE_STATE__INIT;
+
+	cr_assert_eq(session_adopt_record(&s, &m, NULL, &e), -EPROTO);
+	s.adopting = true;
+	s.record_known = true;
+	cr_assert_eq(session_adopt_record(&s, &m, NULL, &e), -EPROTO);
+	cr_assert_null(s.next);
+}
