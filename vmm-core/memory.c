@@ -164,7 +164,8 @@ static int memory_map_fd(struct memory *m, bool thp, struct err *e)
 	if (madvise(p, m->size, MADV_DONTDUMP) < 0)
 		return err_errno(e, "cannot keep guest memory out of dumps");
 	/* A host without transparent huge pages just has none. */
-	if (thp && !m->huge && madvise(p, m->size, MADV_HUGEPAGE) < 0)
+	if (!m->huge &&
+	    madvise(p, m->size, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
 		log_info("no transparent huge pages for guest memory");
 	return 0;
 }
