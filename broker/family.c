@@ -420,6 +420,9 @@ void family_shutdown(struct family *f, int code)
 
 void family_reset(struct family *f)
 {
+	/* An end that was asked for is not undone by the guest. */
+	if (f->state == FAMILY_STOPPING)
+		return;
 	f->restart = true;
 	family_stop(f, FAMILY_RESETTING);
 }

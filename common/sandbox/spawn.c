@@ -331,48 +331,6 @@ static int spawn_failed(int r, const struct sandbox_spawn_args *args,
 	return r;
 }
 
-int sandbox_spawn_begin(const struct sandbox_spawn_args *args,
-			struct sandbox_child *ret, struct err *e)
-{
-	struct sandbox_child child = {.pidfd = -1, .sync_fd = -1};
-	struct spawn_plan plan = {.namespaces = 0};
-	struct jail jail;
-	int pair[2], r;
-	long pid;
-
-	r = spawn_make_plan(args, &plan, &jail, &child.outer, e);
-	if (r < 0)
-		return spawn_failed(r, args, e);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_errno(e, "%s: cannot make a socket pair",
-				 args->manifest->program);
-	jail.sync_fd = pair[1];
-	pid = spawn_try_clone(&plan, args, &child.pidfd, &child.outer, e);
-	if (pid == 0)
-		spawn_child(&jail, &plan, args);
-	fd_close(pair[1]);
-	child.sync_fd = pair[0];
-	if (pid < 0) {
-		fd_close(pair[0]);
-		return spawn_failed((int)pid, args, e);
-	}
-	child.pid = (pid_t)pid;
-	r = 0;
-	if (plan.namespaces & CLONE_NEWUSER)
-		r = spawn_map_ids(child.pid, args, plan.privileged, e);
-	/* A child that died already says why when we finish. */
-	if (r == 0 && (plan.namespaces & CLONE_NEWUSER) &&
-	    send(child.sync_fd, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
-		r = err_errno(e, "cannot release the child");
-	if (r < 0) {
-		sandbox_spawn_abandon(&child);
-		return spawn_failed(r, args, e);
-	}
-	spawn_note_layers(&plan, &child.outer);
-	*ret = child;
-	return 0;
-}
-
 /* Return: 1 more to come, 0 the program runs, negative errno with @e. */
 static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 {
@@ -416,6 +374,71 @@ static int spawn_hear(struct sandbox_child *child, bool *mdwe, struct err *e)
 				? "; raise sysctl user.max_net_namespaces"
 				: "");
 	}
+}
+
+/*
+ * No map can be given to a child that is ending already. What it said tells
+ * more than that. Return: negative errno with @e, which is @r and as it was
+ * if it said nothing.
+ */
+static int spawn_hear_last(struct sandbox_child *child, int r, struct err *e)
+{
+	struct err last = {0};
+	bool mdwe;
+	int said;
+
+	syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+	do {
+		said = spawn_hear(child, &mdwe, &last);
+	} while (said > 0);
+	if (said == 0 || !e)
+		return r;
+	*e = last;
+	err_prefix(e, "cannot confine the program");
+	return said;
+}
+
+int sandbox_spawn_begin(const struct sandbox_spawn_args *args,
+			struct sandbox_child *ret, struct err *e)
+{
+	struct sandbox_child child = {.pidfd = -1, .sync_fd = -1};
+	struct spawn_plan plan = {.namespaces = 0};
+	struct jail jail;
+	int pair[2], r;
+	long pid;
+
+	r = spawn_make_plan(args, &plan, &jail, &child.outer, e);
+	if (r < 0)
+		return spawn_failed(r, args, e);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(e, "%s: cannot make a socket pair",
+				 args->manifest->program);
+	jail.sync_fd = pair[1];
+	pid = spawn_try_clone(&plan, args, &child.pidfd, &child.outer, e);
+	if (pid == 0)
+		spawn_child(&jail, &plan, args);
+	fd_close(pair[1]);
+	child.sync_fd = pair[0];
+	if (pid < 0) {
+		fd_close(pair[0]);
+		return spawn_failed((int)pid, args, e);
+	}
+	child.pid = (pid_t)pid;
+	r = 0;
+	if (plan.namespaces & CLONE_NEWUSER)
+		r = spawn_map_ids(child.pid, args, plan.privileged, e);
+	/* A child that died already says why when we finish. */
+	if (r == 0 && (plan.namespaces & CLONE_NEWUSER) &&
+	    send(child.sync_fd, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+		r = err_errno(e, "cannot release the child");
+	if (r < 0) {
+		r = spawn_hear_last(&child, r, e);
+		sandbox_spawn_abandon(&child);
+		return spawn_failed(r, args, e);
+	}
+	spawn_note_layers(&plan, &child.outer);
+	*ret = child;
+	return 0;
 }
 
 int sandbox_spawn_finish(struct sandbox_child *child, struct err *e)

@@ -16,7 +16,7 @@
 enum outcome {
 	STARTS,	  /* and the report names what is missing */
 	REFUSED,  /* by begin() */
-	DIES_TOO, /* in the child: by finish() */
+	DIES_TOO, /* in the child: by finish(), or by begin() if it is quick */
 };
 
 struct host {
@@ -51,13 +51,16 @@ static bool map_one_id(pid_t pid)
 	return write_to(path, map);
 }
 
-static int told(const struct host *h, const struct err *e)
+static int failed(int status, const struct err *e)
 {
-	if (strstr(e->text, h->text))
-		return 0;
 	printf("# %s\n", e->text);
 	fflush(stdout);
-	return 12;
+	return status;
+}
+
+static int told(const struct host *h, const struct err *e)
+{
+	return strstr(e->text, h->text) ? 0 : failed(12, e);
 }
 
 static int start_there(const struct host *h)
@@ -74,9 +77,9 @@ static int start_there(const struct host *h)
 			return 9;
 	}
 	if (probe_begin(&p, &check_manifest, false, &e) < 0)
-		return h->outcome == REFUSED ? told(h, &e) : 13;
+		return h->outcome != STARTS ? told(h, &e) : failed(13, &e);
 	if (sandbox_spawn_finish(&p.child, &e) < 0)
-		return h->outcome == DIES_TOO ? told(h, &e) : 14;
+		return h->outcome == DIES_TOO ? told(h, &e) : failed(14, &e);
 	if (h->outcome != STARTS)
 		return 15;
 	if (!probe_has_downgrade(&p, h->text) ||

@@ -74,7 +74,8 @@ test_hello_reboots() {
 			tail -n 5 log
 			fail "$way: $(grep -c 'asked for a reset' log) reboots"
 		}
-		kill -TERM "$VM_PID"
+		kill -TERM "$VM_PID" ||
+			fail "$way: ended after $(grep -c 'asked for a reset' log) reboots: $(tail -n 1 log)"
 		vm_wait 10
 		[ "$VM_STATUS" = 0 ] || {
 			tail -n 5 log
