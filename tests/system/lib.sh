@@ -73,6 +73,9 @@ vm_start() {
 	[ -p "$T/$name.in" ] || mkfifo "$T/$name.in"
 	# Opened both ways so that neither side waits for the other.
 	exec {VM_IN}<>"$T/$name.in"
+	# What an earlier VM said must be gone when the caller looks.
+	: >"$T/$name.out"
+	: >"$T/$name.err"
 	bulkhead run --name "$name" "$@" <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
 	VM_PID=$!
 	ALL_PIDS="$ALL_PIDS $VM_PID"

@@ -66,6 +66,7 @@ test_hello_reboots() {
 	local way
 	needs_kvm
 	for way in reset i8042 triple; do
+		: >log # the background's shell may be late to do it
 		bulkhead run --name "hello-$$" --kernel "$HELLO" --memory size=64M -vv --console off \
 			--cmdline "end=$way" </dev/null 2>log &
 		VM_PID=$!
@@ -95,6 +96,7 @@ test_hello_halted_is_ended() {
 	needs_kvm
 	for signal in INT:130 TERM:0; do
 		want=${signal#*:}
+		: >log
 		# A background job of a shell ignores SIGINT; env gives it back.
 		env --default-signal=INT bulkhead run --name "hello-$$" --kernel "$HELLO" --memory size=64M \
 			-vv --console off --cmdline end=halt </dev/null 2>log &

@@ -25,6 +25,7 @@ direct() {
 hostile_start() {
 	needs_kvm
 	[ "$(id -u)" = 0 ] || skip "a network of its own needs root"
+	: >log # the background's shell may be late to do it
 	unshare -n bulkhead run --name "hello-$$" --kernel "${HELLO%/*}/hostile" \
 		--memory size=64M --cpus boot=2 --disk "path=$T/disk${2:-}" \
 		--net "tap=hostile0,num_queues=4" --console "socket=$T/console" \
