@@ -131,6 +131,7 @@ void session_inflight_note_death(struct session *s)
 			num_seen++;
 		}
 	}
+	i->num_taken = num_seen;
 	/* Completed ones are forgotten, suspicion and all. */
 	i->num_suspects = 0;
 	for (unsigned int n = 0; n < num_seen; n++) {

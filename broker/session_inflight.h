@@ -32,6 +32,7 @@ struct session_inflight {
 	int fd;
 	uint64_t stride, size; /* bytes */
 	void *map;	       /* read-only */
+	unsigned int num_taken; /* at the last death, for the log */
 	struct inflight_suspect suspects[INFLIGHT_SUSPECTS_MAX];
 	unsigned int num_suspects;
 	uint64_t poison[INFLIGHT_POISON_MAX]; /* counters */

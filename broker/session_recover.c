@@ -58,9 +58,10 @@ static void recover_event(const struct session *s, const char *event,
 			  const char *why)
 {
 	log_warn("event=%s device=%s role=%s restarts=%u gap_us=%llu "
-		 "reason=\"%s\"",
+		 "in_flight=%u reason=\"%s\"",
 		 event, s->id, s->role, s->restarts,
-		 (unsigned long long)s->last_gap_us, why);
+		 (unsigned long long)s->last_gap_us, s->inflight.num_taken,
+		 why);
 }
 
 /* ---- the replay ---- */
@@ -411,6 +412,7 @@ void session_lost(struct session *s, const char *why)
 	s->state = SESSION_WAITING;
 	s->down_since_us = now;
 	s->replaying = 0;
+	s->inflight.num_taken = 0;
 	if (s->upgrading && !s->next) {
 		/* The newcomer died in its turn: back to the program that
 		 * served before. */
