@@ -27,7 +27,7 @@ static int console_io_check(int fd, int not_access, bool *ret_blocks)
 	return 0;
 }
 
-/* Before lock-down: is it a file, and where does the next byte go? */
+/* Before lock-down: is it a file, and what had it when it was opened? */
 static void console_io_look(struct console_io *io)
 {
 	struct stat st;
@@ -35,9 +35,34 @@ static void console_io_look(struct console_io *io)
 	if (io->out < 0 || fstat(io->out, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
 	io->out_is_file = true;
-	io->out_pos = fcntl(io->out, F_GETFL) & O_APPEND
-			      ? st.st_size
-			      : lseek(io->out, 0, SEEK_CUR);
+	/* The position says nothing before the first byte is appended. */
+	if (fcntl(io->out, F_GETFL) & O_APPEND)
+		io->out_least = st.st_size;
+}
+
+/*
+ * A predecessor may have moved it since we were opened, up to its last moment.
+ * A lock query that would begin before the file does fails with EINVAL, which
+ * tells the position without one more system call (lseek).
+ *
+ * @sys console fcntl(1==F_OFD_GETLK): how far the output was written
+ */
+static off_t console_io_position(const struct console_io *io)
+{
+	off_t pos = io->out_least;
+
+	if (!io->out_is_file)
+		return -1;
+	for (off_t step = (off_t)1 << 62; step; step >>= 1) {
+		struct flock probe = {.l_type = F_RDLCK, .l_whence = SEEK_CUR};
+
+		if (step > INT64_MAX - pos)
+			continue;
+		probe.l_start = -(pos + step);
+		if (fcntl(io->out, F_OFD_GETLK, &probe) == 0)
+			pos += step;
+	}
+	return pos;
 }
 
 int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
@@ -56,7 +81,6 @@ int console_io_open(struct console_io *io, const Bulkhead__ConsoleSetup *setup,
 			       "console: %u descriptors for %u directions",
 			       num_fds, want);
 	io->waits = setup->waits_for_client;
-	io->out_pos = -1;
 	/* Hardly ever used: calloc() would touch all of it. */
 	io->state = mmap(NULL, sizeof(*io->state), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -93,7 +117,7 @@ static void console_io_free_state(struct console_io *io)
 
 void console_io_share(struct console_io *io, struct console_state *s)
 {
-	if (!console_state_open(s, io->out_pos))
+	if (!console_state_open(s, console_io_position(io)))
 		log_warn("console: what a predecessor left makes no sense");
 	console_io_free_state(io);
 	io->state = s;

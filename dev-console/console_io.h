@@ -27,8 +27,8 @@ struct console_io {
 	bool out_blocks;
 	bool out_is_file; /* always ready */
 	bool in_ended;
-	bool waits;    /* a client comes by console_io_attach() */
-	off_t out_pos; /* at the start, -1 = not a file */
+	bool waits;	 /* a client comes by console_io_attach() */
+	off_t out_least; /* where a file's next byte goes, or behind that */
 	struct console_state *state;
 	bool state_is_shared; /* else it is ours to free */
 };

@@ -108,6 +108,11 @@ static void usage(FILE *f)
 		"  --direct           the disk bypasses the page cache\n"
 		"  --rate N           disk requests a second (2000; 0 = all)\n"
 		"  --depth N          disk requests at once (8)\n"
+		"  --busy             all as fast as it goes, but a console "
+		"whose\n"
+		"                     reader could be too slow: requests are "
+		"in flight\n"
+		"                     at most kills; pauses mean little\n"
 		"  --audit MODE       as for bulkhead run (enforce)\n"
 		"  --spares on|off    as for bulkhead run (on)\n"
 		"  --words TEXT       more for the guest's command line\n"
@@ -168,17 +173,29 @@ static void parse_mode(struct storm_options *o, const char *text)
 static void parse(struct storm_options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"bin", 1, NULL, 'b'},	    {"guest", 1, NULL, 'g'},
-		{"kills", 1, NULL, 'k'},    {"seed", 1, NULL, 's'},
-		{"devices", 1, NULL, 'd'},  {"mode", 1, NULL, 'm'},
-		{"interval", 1, NULL, 'i'}, {"console", 1, NULL, 'c'},
-		{"packed", 0, NULL, 'p'},   {"direct", 0, NULL, 'D'},
-		{"rate", 1, NULL, 'r'},	    {"depth", 1, NULL, 'q'},
-		{"words", 1, NULL, 'w'},    {"audit", 1, NULL, 'a'},
-		{"spares", 1, NULL, 'S'},   {"corrupt", 0, NULL, 'C'},
-		{"drop", 1, NULL, 'o'},	    {"json", 0, NULL, 'j'},
-		{"verbose", 0, NULL, 'v'},  {"keep", 0, NULL, 'K'},
-		{"help", 0, NULL, 'h'},	    {0},
+		{"bin", 1, NULL, 'b'},
+		{"guest", 1, NULL, 'g'},
+		{"kills", 1, NULL, 'k'},
+		{"seed", 1, NULL, 's'},
+		{"devices", 1, NULL, 'd'},
+		{"mode", 1, NULL, 'm'},
+		{"interval", 1, NULL, 'i'},
+		{"console", 1, NULL, 'c'},
+		{"packed", 0, NULL, 'p'},
+		{"direct", 0, NULL, 'D'},
+		{"rate", 1, NULL, 'r'},
+		{"depth", 1, NULL, 'q'},
+		{"busy", 0, NULL, 'B'},
+		{"words", 1, NULL, 'w'},
+		{"audit", 1, NULL, 'a'},
+		{"spares", 1, NULL, 'S'},
+		{"corrupt", 0, NULL, 'C'},
+		{"drop", 1, NULL, 'o'},
+		{"json", 0, NULL, 'j'},
+		{"verbose", 0, NULL, 'v'},
+		{"keep", 0, NULL, 'K'},
+		{"help", 0, NULL, 'h'},
+		{0},
 	};
 	int c;
 
@@ -219,6 +236,10 @@ static void parse(struct storm_options *o, int argc, char **argv)
 			break;
 		case 'q':
 			o->depth = parse_number(optarg);
+			break;
+		case 'B':
+			o->busy = true;
+			o->blk_rate = 0;
 			break;
 		case 'w':
 			o->words = optarg;
@@ -460,18 +481,19 @@ static void storm_corrupt(const struct storm_vm *vm)
 }
 
 static void print_device(const struct storm_kill *kills, unsigned int num,
-			 enum storm_device d, bool json)
+			 enum storm_device d, unsigned int in_flight, bool json)
 {
 	const char *name = d == NUM_DEVS ? "all" : storm_roles[d];
 	struct storm_gaps g;
 
 	verdict_summary(kills, num, d, &g);
-	printf(json ? ",\"%s\":{\"kills\":%u,\"p50_us\":%" PRIu64
-		      ",\"p99_us\":%" PRIu64 ",\"max_us\":%" PRIu64 "}"
-		    : "%-8s %6u kills, to the next completed request: p50 "
-		      "%" PRIu64 " us, p99 %" PRIu64 " us, max %" PRIu64
-		      " us\n",
-	       name, g.num, g.p50, g.p99, g.max);
+	printf(json ? ",\"%s\":{\"kills\":%u,\"in_flight\":%u,\"p50_us\":"
+		      "%" PRIu64 ",\"p99_us\":%" PRIu64 ",\"max_us\":%" PRIu64
+		      "}"
+		    : "%-8s %6u kills, %u amid requests, to the next completed "
+		      "one: p50 %" PRIu64 " us, p99 %" PRIu64
+		      " us, max %" PRIu64 " us\n",
+	       name, g.num, in_flight, g.p50, g.p99, g.max);
 }
 
 static void print_results(const struct storm_vm *vm,
@@ -480,6 +502,7 @@ static void print_results(const struct storm_vm *vm,
 	const struct storm_options *o = vm->options;
 	uint64_t lost = verdict_number(vm, "NET", "lost");
 	uint64_t twice = verdict_number(vm, "NET", "twice");
+	unsigned int in_flight = 0;
 
 	if (o->json)
 		printf("{\"kills\":%u,\"seed\":%u,\"mode\":\"%s\",\"findings\":"
@@ -499,8 +522,13 @@ static void print_results(const struct storm_vm *vm,
 		       verdict_number(vm, "NET", "back"), lost, twice,
 		       peer_console_bytes(), peer_console_repeats(),
 		       verdict_number(vm, "RNG", "bytes"));
-	for (int d = 0; d <= NUM_DEVS; d++)
-		print_device(kills, num, (enum storm_device)d, o->json);
+	for (int d = 0; d < NUM_DEVS; d++) {
+		unsigned int n = verdict_in_flight(vm, storm_ids[d]);
+
+		in_flight += n;
+		print_device(kills, num, (enum storm_device)d, n, o->json);
+	}
+	print_device(kills, num, NUM_DEVS, in_flight, o->json);
 	if (o->json)
 		printf("}\n");
 }

@@ -26,7 +26,7 @@ struct storm_options {
 	const char *words;	 /* more for the guest's command line */
 	unsigned int kills, seed, interval_ms, blk_rate, depth;
 	bool devices[NUM_DEVS];
-	bool packed, direct, json, verbose, keep, corrupt;
+	bool packed, direct, busy, json, verbose, keep, corrupt;
 	unsigned int drop; /* every so many frames; 0 = none */
 	enum storm_console console;
 };
@@ -82,6 +82,8 @@ void vm_adopt(struct storm_vm *vm);
 void vm_stop(struct storm_vm *vm);
 bool vm_is_alive(struct storm_vm *vm);
 void vm_cleanup(struct storm_vm *vm);
+/** vm_read() - All of such a file, "" if there is none; to be freed */
+char *vm_read(const struct storm_vm *vm, const char *file);
 /** vm_path() - A file in the VM's folder; one static buffer */
 const char *vm_path(const struct storm_vm *vm, const char *file);
 
@@ -125,6 +127,9 @@ void verdict_gaps(const struct storm_vm *vm, struct storm_kill *kills,
 		  unsigned int num);
 void verdict_summary(const struct storm_kill *kills, unsigned int num,
 		     enum storm_device d, struct storm_gaps *ret);
+/** verdict_in_flight() - At how many deaths of the device it had requests of
+ * the guest, as the broker's log tells */
+unsigned int verdict_in_flight(const struct storm_vm *vm, const char *id);
 /** verdict_number() - "name=N" in the report's line that begins with @line */
 uint64_t verdict_number(const struct storm_vm *vm, const char *line,
 			const char *name);

@@ -227,6 +227,21 @@ void verdict_gaps(const struct storm_vm *vm, struct storm_kill *kills,
 	}
 }
 
+unsigned int verdict_in_flight(const struct storm_vm *vm, const char *id)
+{
+	char *log = vm_read(vm, "log.txt"), key[64];
+	unsigned int n = 0;
+
+	snprintf(key, sizeof(key), "event=device-lost device=%s ", id);
+	for (const char *p = log; (p = strstr(p, key)); p++) {
+		const char *q = strstr(p, " in_flight=");
+
+		n += q && q < strchrnul(p, '\n') && strtoul(q + 11, NULL, 10);
+	}
+	free(log);
+	return n;
+}
+
 static int compare_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

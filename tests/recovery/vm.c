@@ -64,7 +64,7 @@ static pid_t vm_spawn(const struct storm_vm *vm, const char *file,
 	return pid;
 }
 
-static char *vm_read(const struct storm_vm *vm, const char *file)
+char *vm_read(const struct storm_vm *vm, const char *file)
 {
 	FILE *f = fopen(vm_path(vm, file), "re");
 	size_t size = 0, room = 1 << 16;
@@ -189,8 +189,11 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	vm_arg(&a, "--cmdline");
 	vm_arg(&a,
 	       "com1=0 time=3600 packed=%d seed=%u blk_rate=%u depth=%u "
-	       "%s",
-	       o->packed, o->seed, o->blk_rate, o->depth, o->words);
+	       "%s%s%s",
+	       o->packed, o->seed, o->blk_rate, o->depth,
+	       o->busy ? "rng_rate=0 " : "",
+	       o->busy && o->console == CONSOLE_FILE ? "console_rate=0 " : "",
+	       o->words);
 	vm->pid = vm_spawn(vm, "log.txt", a.argv);
 	vm_wait_ready(vm);
 }

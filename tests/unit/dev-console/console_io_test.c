@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -168,4 +169,47 @@ Test(console_io, tells_the_end_of_the_input)
 	close(fds[1]);
 	cr_assert_eq(console_io_read(&io, 8), 0);
 	console_io_close(&io);
+}
+
+/* A spare is opened long before its predecessor writes, and dies amid it. */
+static void goes_on_where_a_file_was_left(int append)
+{
+	static struct console_state state;
+	char path[] = "/tmp/console-io-XXXXXX";
+	int fd = mkostemp(path, append), mine;
+	struct console_io spare = {0};
+	uint8_t back[1001];
+
+	memset(&state, 0, sizeof(state));
+	cr_assert(fd >= 0);
+	unlink(path);
+	cr_assert_eq(pwrite(fd, "before", 6, 0), 6);
+	lseek(fd, append ? 0 : 6, SEEK_SET);
+	mine = dup(fd);
+	open_output(fd);
+	cr_assert_eq(console_io_open(&spare, &setup, &mine, 1, &e), 0);
+	console_io_share(&io, &state);
+	console_io_put(&io, 0, 0, block, 400);
+	cr_assert_eq(console_io_write(&io, false), 0);
+	console_io_put(&io, 1, 0, block + 400, 300);
+	cr_assert_eq(write(io.out, block + 400, 200), 200, "but not noted");
+	console_io_share(&spare, &state);
+	console_io_put(&spare, 2, 0, block + 700, 300);
+	cr_assert_eq(console_io_write(&spare, false), 0);
+	cr_assert_eq(pread(io.out, back, sizeof(back), 6), 1000);
+	cr_assert_eq(memcmp(back, block, 1000), 0);
+	io.state = NULL; /* is the spare's, and static */
+	spare.state = NULL;
+	console_io_close(&io);
+	console_io_close(&spare);
+}
+
+Test(console_io, goes_on_where_a_predecessor_left_a_file)
+{
+	goes_on_where_a_file_was_left(0);
+}
+
+Test(console_io, goes_on_where_a_predecessor_left_a_file_that_is_appended_to)
+{
+	goes_on_where_a_file_was_left(O_APPEND);
 }
