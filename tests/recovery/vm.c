@@ -191,8 +191,8 @@ void vm_start(struct storm_vm *vm, const struct storm_options *o)
 	       "com1=0 time=3600 packed=%d seed=%u blk_rate=%u depth=%u "
 	       "%s%s%s",
 	       o->packed, o->seed, o->blk_rate, o->depth,
-	       o->busy ? "rng_rate=0 " : "",
-	       o->busy && o->console == CONSOLE_FILE ? "console_rate=0 " : "",
+	       o->busy ? "rng_rate=20000 " : "",
+	       o->busy && o->console == CONSOLE_FILE ? "console_rate=20000 " : "",
 	       o->words);
 	vm->pid = vm_spawn(vm, "log.txt", a.argv);
 	vm_wait_ready(vm);
