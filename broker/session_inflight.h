@@ -30,8 +30,8 @@ struct inflight_suspect {
 
 struct session_inflight {
 	int fd;
-	uint64_t stride, size; /* bytes */
-	void *map;	       /* read-only */
+	uint64_t stride, size;	/* bytes */
+	void *map;		/* read-only */
 	unsigned int num_taken; /* at the last death, for the log */
 	struct inflight_suspect suspects[INFLIGHT_SUSPECTS_MAX];
 	unsigned int num_suspects;
