@@ -14,6 +14,7 @@
 
 #include "broker/audit_gate.h"
 #include "broker/family_core.h"
+#include "broker/family_loader.h"
 #include "broker/keep.h"
 #include "broker/terminal.h"
 #include "common/base/cleanup.h"

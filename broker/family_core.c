@@ -8,12 +8,12 @@
 
 #include "broker/audit_gate.h"
 #include "broker/downgrades.h"
+#include "broker/family_config.h"
+#include "broker/family_loader.h"
 #include "broker/keep.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
-#include "common/base/num.h"
 #include "common/channel/channel.h"
-#include "proto/loader.pb-c.h"
 
 #define FAMILY_CORE_WAIT_MS 5000
 
@@ -24,103 +24,6 @@ static uint64_t family_now_ns(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
-
-static void family_fill_hello(Bulkhead__Hello *hello)
-{
-	hello->min_version = 1;
-	hello->max_version = CHANNEL_VERSION;
-	hello->log_level = log_get_level();
-}
-
-static void family_on_hello(struct child *c, const struct envelope *env,
-			    int *fds, void *arg)
-{
-	(void)fds;
-	(void)arg;
-	if (env->status->code)
-		child_fail(c, env->status->text);
-}
-
-/* ---- configuration -> messages ---- */
-
-struct family_cpus {
-	Bulkhead__CpuConfig msg;
-	Bulkhead__CpuAffinity *affinity;
-	Bulkhead__CpuAffinity **list;
-};
-
-static int family_fill_cpus(const struct config_cpus *c,
-			    struct family_cpus *ret)
-{
-	Bulkhead__CpuConfig init = BULKHEAD__CPU_CONFIG__INIT;
-
-	ret->msg = init;
-	ret->msg.boot = c->boot;
-	ret->msg.max = c->max;
-	if (c->has_topology) {
-		ret->msg.threads_per_core = c->threads_per_core;
-		ret->msg.cores_per_die = c->cores_per_die;
-		ret->msg.dies_per_package = c->dies_per_package;
-		ret->msg.packages = c->packages;
-	}
-	ret->msg.max_phys_bits = c->max_phys_bits;
-	ret->msg.nested = c->nested;
-	ret->affinity = calloc(c->num_affinity + 1, sizeof(*ret->affinity));
-	ret->list = calloc(c->num_affinity + 1, sizeof(*ret->list));
-	if (!ret->affinity || !ret->list)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c->num_affinity; i++) {
-		Bulkhead__CpuAffinity *a = &ret->affinity[i];
-
-		bulkhead__cpu_affinity__init(a);
-		a->vcpu = c->affinity[i].index;
-		a->n_host_cpus = c->affinity[i].num_cpus;
-		a->host_cpus = c->affinity[i].cpus;
-		ret->list[i] = a;
-	}
-	ret->msg.n_affinity = c->num_affinity;
-	ret->msg.affinity = ret->list;
-	return 0;
-}
-
-static void family_free_cpus(struct family_cpus *c)
-{
-	free(c->affinity);
-	free(c->list);
-}
-
-static void family_fill_memory(const struct config_memory *c,
-			       Bulkhead__MemoryConfig *m)
-{
-	m->size = c->size;
-	m->hugepages = c->hugepages;
-	m->hugepage_size = c->hugepage_size;
-	m->prefault = c->prefault;
-	m->thp = c->thp;
-}
-
-#define SET_TEXT(field, value)                                                 \
-	do {                                                                   \
-		if (value)                                                     \
-			(field) = (value);                                     \
-	} while (0)
-
-static void family_fill_platform(const struct config_platform *c,
-				 Bulkhead__PlatformConfig *m)
-{
-	SET_TEXT(m->system_manufacturer, c->manufacturer);
-	SET_TEXT(m->system_product_name, c->product_name);
-	SET_TEXT(m->system_version, c->version);
-	SET_TEXT(m->system_serial_number, c->serial_number);
-	SET_TEXT(m->system_uuid, c->uuid);
-	SET_TEXT(m->system_sku_number, c->sku_number);
-	SET_TEXT(m->system_family, c->family);
-	SET_TEXT(m->chassis_asset_tag, c->chassis_asset_tag);
-	m->n_oem_strings = c->num_oem_strings;
-	m->oem_strings = (char **)(uintptr_t)c->oem_strings;
-}
-
-/* ---- the core ---- */
 
 static int family_core_on_message(struct child *c, const struct envelope *env,
 				  int *fds, unsigned int num_fds,
@@ -174,8 +77,6 @@ static int family_keep_memory(struct family *f, const Bulkhead__VmCreated *m,
 	return 0;
 }
 
-static int family_send_load(struct family *f, struct err *e);
-
 static void family_on_vm_created(struct child *c, const struct envelope *env,
 				 int *fds, void *arg)
 {
@@ -196,7 +97,7 @@ static void family_on_vm_created(struct child *c, const struct envelope *env,
 	child_note_sandbox(c, body->vm_created->sandbox);
 	r = family_keep_memory(f, body->vm_created, fds, &e);
 	if (r == 0)
-		r = family_send_load(f, &e);
+		r = family_loader_load(f, &e);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
 		r = session_send_memory(&f->devices[i], &e);
 	for (unsigned int i = 0; r == 0 && i < f->num_devices; i++)
@@ -586,148 +487,4 @@ int family_answer_core(struct family *f, struct session *s, uint32_t core_seq,
 	body.device = &relay;
 	return child_answer(&f->core, core_seq, status->code, status->text,
 			    &body.base, e);
-}
-
-/* ---- the loader ---- */
-
-static int family_loader_on_message(struct child *c, const struct envelope *env,
-				    int *fds, unsigned int num_fds,
-				    struct err *e)
-{
-	const Bulkhead__LoaderBody *body = (const void *)env->body;
-
-	(void)c;
-	(void)fds;
-	(void)num_fds;
-	return err_set(e, -EPROTO, "message %d is not the loader's to send",
-		       (int)body->kind_case);
-}
-
-static void family_loader_on_gone(struct child *c, const char *why)
-{
-	struct family *f = c->owner;
-
-	if (!c->expected_exit && f->state == FAMILY_STARTING)
-		family_fail(f, "the loader %s", why);
-}
-
-static const struct child_handler family_loader_handler = {
-	.message = family_loader_on_message,
-	.gone = family_loader_on_gone,
-};
-
-int family_loader_start(struct family *f, struct err *e)
-{
-	Bulkhead__LoaderBody body = BULKHEAD__LOADER_BODY__INIT;
-	Bulkhead__Hello hello = BULKHEAD__HELLO__INIT;
-	const struct child_args args = {
-		.role = "loader",
-		.id = "",
-		.format = &channel_format_loader,
-		.loop = f->loop,
-		.handler = &family_loader_handler,
-		.owner = f,
-		.uid_index = 1,
-	};
-	int r = child_start(&f->loader, &args, e);
-
-	if (r < 0)
-		return r;
-	family_fill_hello(&hello);
-	body.kind_case = BULKHEAD__LOADER_BODY__KIND_HELLO;
-	body.hello = &hello;
-	return child_request(&f->loader, &body.base, NULL, 0, family_on_hello,
-			     NULL, e);
-}
-
-static int family_keep_entry(struct family *f, const Bulkhead__EntryState *m)
-{
-	size_t len = bulkhead__entry_state__get_packed_size(m);
-	auto_free uint8_t *buf = malloc(len + 1);
-
-	if (!buf)
-		return -ENOMEM;
-	bulkhead__entry_state__pack(m, buf);
-	f->entry = bulkhead__entry_state__unpack(NULL, len, buf);
-	return f->entry ? 0 : -ENOMEM;
-}
-
-/* The loader knows its files by what they are, the user by their options. */
-static void family_load_failed(struct family *f, const char *text)
-{
-	if (!strncmp(text, "kernel: ", 8))
-		family_fail(f, "--kernel %s: %s", f->cfg->kernel, text + 8);
-	else if (!strncmp(text, "initramfs: ", 11))
-		family_fail(f, "--initramfs %s: %s", f->cfg->initramfs,
-			    text + 11);
-	else
-		family_fail(f, "%s", text);
-}
-
-static void family_on_loaded(struct child *c, const struct envelope *env,
-			     int *fds, void *arg)
-{
-	const Bulkhead__LoaderBody *body = (const void *)env->body;
-	struct family *f = c->owner;
-
-	(void)fds;
-	(void)arg;
-	c->expected_exit = true;
-	if (env->status->code) {
-		family_load_failed(f, env->status->text);
-		return;
-	}
-	if (!body || body->kind_case != BULKHEAD__LOADER_BODY__KIND_LOADED ||
-	    !body->loaded->entry) {
-		family_fail(f, "the loader answered with something else");
-		return;
-	}
-	child_note_sandbox(c, body->loaded->sandbox);
-	log_info("kernel format: %s", body->loaded->format);
-	if (family_keep_entry(f, body->loaded->entry) < 0) {
-		family_fail(f, "no memory for the entry state");
-		return;
-	}
-	family_maybe_boot(f);
-}
-
-static int family_send_load(struct family *f, struct err *e)
-{
-	Bulkhead__LoaderBody body = BULKHEAD__LOADER_BODY__INIT;
-	Bulkhead__PlatformConfig platform;
-	Bulkhead__Load load = BULKHEAD__LOAD__INIT;
-	int fds[FAMILY_MEMFDS_MAX + 2];
-	struct family_cpus cpus;
-	unsigned int n = 0;
-	int r;
-
-	bulkhead__platform_config__init(&platform);
-	for (; n < f->num_memfds; n++)
-		fds[n] = f->memfds[n];
-	fds[n++] = f->kernel_fd;
-	if (f->initramfs_fd >= 0)
-		fds[n++] = f->initramfs_fd;
-	r = family_fill_cpus(&f->cfg->cpus, &cpus);
-	if (r == 0) {
-		family_fill_platform(&f->cfg->platform, &platform);
-		load.memory = f->memory;
-		load.cpus = &cpus.msg;
-		load.platform = &platform;
-		load.cmdline.data = (uint8_t *)f->cfg->cmdline;
-		load.cmdline.len = strlen(f->cfg->cmdline);
-		load.has_initramfs = f->initramfs_fd >= 0;
-		load.serial = f->cfg->serial.mode != CONSOLE_OFF;
-		load.phys_bits = f->phys_bits;
-		load.mmio64_base = f->mmio64_base;
-		load.mmio64_size = f->mmio64_size;
-		load.num_memfds = f->num_memfds;
-		body.kind_case = BULKHEAD__LOADER_BODY__KIND_LOAD;
-		body.load = &load;
-		r = child_request(&f->loader, &body.base, fds, n,
-				  family_on_loaded, NULL, e);
-	} else {
-		err_set(e, r, "no memory for the CPU configuration");
-	}
-	family_free_cpus(&cpus);
-	return r;
 }

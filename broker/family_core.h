@@ -2,12 +2,11 @@
 #ifndef BROKER_FAMILY_CORE_H
 #define BROKER_FAMILY_CORE_H
 
-/* The conversation with the core and the loader; used by family.c only. */
+/* The conversation with the core, and what its ends mean for the family. */
 
 #include "broker/family.h"
 
 int family_core_start(struct family *f, struct err *e);
-int family_loader_start(struct family *f, struct err *e);
 /** family_core_adopt() - A dead broker's core; Adopt */
 int family_core_adopt(struct family *f, const Bulkhead__KeptProcess *m,
 		      int *fds, struct err *e);
