@@ -116,7 +116,8 @@ struct session {
 	unsigned int replaying;		     /* answers to wait for */
 	uint64_t up_since_us, down_since_us; /* CLOCK_MONOTONIC */
 	uint64_t ping_sent_us;		     /* 0 = answered */
-	uint32_t ping_seq, pong_seq;	     /* the latest, the one answered */
+	bool stuck; /* the answer waits for the kernel; was told */
+	uint32_t ping_seq, pong_seq; /* the latest, the one answered */
 	unsigned int quick_deaths, early_deaths;
 	uint32_t owed[CHILD_PENDING_MAX]; /* core's requests to answer */
 	unsigned int num_owed;
@@ -174,7 +175,8 @@ int session_relay(struct session *s, uint32_t core_seq,
 
 /**
  * session_heartbeat() - Ask the process whether it lives; every
- * SESSION_PING_MS. One that does not answer for SESSION_HUNG_MS is killed.
+ * SESSION_PING_MS. One that does not answer for SESSION_HUNG_MS is killed, but
+ * not while the kernel lets it wait for a file.
  */
 #define SESSION_PING_MS 2000
 #define SESSION_HUNG_MS 10000

@@ -12,6 +12,7 @@
  * being served at three deaths is given to the next one as poison.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -653,10 +654,55 @@ static void recover_on_pong(struct child *c, const struct envelope *env,
 	if (p != s->proc)
 		return;
 	s->ping_sent_us = 0;
+	s->stuck = false;
 	/* Not the one just answered: a queue's start may be a bit slower. */
 	if (s->pong_seq && session_left_out(s, s->pong_seq))
 		child_fail(c, "it left a request without an answer");
 	s->pong_seq = s->ping_seq;
+}
+
+/*
+ * Does a thread wait in the kernel for a file ('D', proc_pid_stat(5))? That is
+ * the disk's fault: a successor would wait for it, too, and signals would not
+ * end it.
+ */
+static bool recover_is_stuck(pid_t pid)
+{
+	char path[64], stat[256], *p;
+	bool ret = false;
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	while (!ret && dir && (d = readdir(dir))) {
+		snprintf(path, sizeof(path), "%.20s/stat", d->d_name);
+
+		auto_fd fd = openat(dirfd(dir), path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof(stat) - 1);
+
+		if (n <= 0)
+			continue;
+		stat[n] = '\0';
+		/* Behind the name, which may contain anything. */
+		p = strrchr(stat, ')');
+		ret = p && !strncmp(p, ") D", 3);
+	}
+	if (dir)
+		closedir(dir);
+	return ret;
+}
+
+static void recover_no_heartbeat(struct session *s)
+{
+	if (!recover_is_stuck(s->proc->child.pid)) {
+		child_fail(&s->proc->child, "it hung: no heartbeat");
+		return;
+	}
+	if (!s->stuck)
+		recover_event(s, "device-waits",
+			      "no heartbeat while the kernel waits for a file");
+	s->stuck = true;
 }
 
 void session_heartbeat(struct session *s)
@@ -669,7 +715,7 @@ void session_heartbeat(struct session *s)
 		return;
 	if (s->ping_sent_us) {
 		if (now - s->ping_sent_us > SESSION_HUNG_MS * 1000ULL)
-			child_fail(&s->proc->child, "it hung: no heartbeat");
+			recover_no_heartbeat(s);
 		return;
 	}
 	body.kind_case = BULKHEAD__DEVICE_BODY__KIND_PING;
