@@ -86,6 +86,7 @@ int vm_send(struct vm *vm, Bulkhead__CoreBody *body, const int *fds,
 
 /*
  * @sys core poll(1==1, 2==1000): a slow broker
+ * @sys core restart_syscall: poll goes on so after a stop (a freezer, ptrace)
  */
 int vm_send_wait(struct vm *vm)
 {
