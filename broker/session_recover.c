@@ -35,7 +35,8 @@
 #define RECOVER_QUICK_US       5000000 /* so soon, a request may be at fault */
 #define RECOVER_EARLY_US       100000  /* so soon, it costs the host too much */
 #define RECOVER_START_MS       30000 /* for a replacement to describe itself */
-#define RECOVER_SPARE_MS       500   /* the VM has better to do at first */
+#define RECOVER_SPARE_MS       500   /* the VM has better to do at first, */
+#define RECOVER_NEXT_SPARE_MS  100   /* and its device must catch up */
 #define RECOVER_SPARE_RETRY_MS 5000
 
 static uint64_t recover_now_us(void)
@@ -565,7 +566,9 @@ static void recover_arm_spare(struct session *s, uint64_t ms)
 void session_spare_soon(struct session *s)
 {
 	if (s->family->cfg->spares)
-		recover_arm_spare(s, RECOVER_SPARE_MS);
+		recover_arm_spare(s, s->restarts || s->upgrades
+					     ? RECOVER_NEXT_SPARE_MS
+					     : RECOVER_SPARE_MS);
 }
 
 void session_spare_described(struct session *s)
