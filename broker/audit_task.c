@@ -345,11 +345,12 @@ static bool task_name_declared(const struct audit *a,
 	unsigned int n;
 	char rest;
 
+	/* Those of the kernel have their maker's name, too, for a moment. */
+	if (task_is_program_name(a, t->name))
+		return true;
 	if (t->kernel)
 		return !strncmp(t->name, "iou-", 4) ||
 		       !strncmp(t->name, "kvm-", 4);
-	if (task_is_program_name(a, t->name))
-		return true;
 	if (strcmp(a->x->role, "core"))
 		return false;
 	return !strcmp(t->name, "gate") ||
