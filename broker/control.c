@@ -133,8 +133,9 @@ static void control_fill(struct control *c, struct control_status *st)
 	p = control_add(st, "broker", "", getpid());
 	control_add_report(p->sandbox, &f->own);
 	control_add_child(st, &f->core);
-	if (keep_child(f))
-		control_add_child(st, keep_child(f));
+	p = keep_child(f) ? control_add_child(st, keep_child(f)) : NULL;
+	if (p && !keep_is_holding(f))
+		p->state = (char *)(uintptr_t) "starting";
 	for (unsigned int i = 0; i < f->num_devices; i++) {
 		struct session *s = &f->devices[i];
 

@@ -449,6 +449,11 @@ void keep_free(struct family *f)
 	f->keep = NULL;
 }
 
+bool keep_is_holding(const struct family *f)
+{
+	return f->keep && f->keep->holding;
+}
+
 bool keep_is_busy(const struct family *f)
 {
 	for (unsigned int i = 0; i < CHILD_PENDING_MAX; i++)

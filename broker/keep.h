@@ -49,6 +49,9 @@ void keep_free(struct family *f);
  *  for audits; Return: their number, or -E2BIG */
 int keep_held(const struct family *f, int *ret, unsigned int max);
 
+/** keep_is_holding() - Would the VM outlive its broker? */
+bool keep_is_holding(const struct family *f);
+
 /** keep_is_busy() - Has it not yet taken all that it was sent? */
 bool keep_is_busy(const struct family *f);
 

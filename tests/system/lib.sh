@@ -113,6 +113,12 @@ vm_runs() {
 	bulkhead ps "$1" 2>/dev/null | head -n 1 | grep -q ' running,'
 }
 
+# vm_kept NAME: it runs, and would outlive its broker
+vm_kept() {
+	bulkhead ps --json "$1" 2>/dev/null |
+		grep -q '"role":"keeper","id":"[^"]*","pid":[0-9]*,"state":"running"'
+}
+
 # nothing_left: no process, socket or interface of ours within 5 s
 nothing_left() {
 	wait_for 5 no_leftovers || {

@@ -147,9 +147,10 @@ test_broker_killed_and_another_adopts() {
 	expect 60 g.out 'number 3[^0-9]'
 	bulkhead adopt g 2>early && fail "adopted under a living broker"
 	has early 'its broker is alive'
+	wait_for 10 vm_kept g || fail "it has no keeper: $(bulkhead ps)"
 	kill -KILL "$VM_PID"
 	wait "$VM_PID" || :
-	wait_for 5 orphaned g || fail "not orphaned: $(bulkhead ps; cat g.err)"
+	wait_for 5 orphaned g || fail "not orphaned: $(bulkhead ps)"
 	bulkhead audit g 2>err && fail "audited without broker"
 	has err 'bulkhead adopt'
 	expect_more g.out
@@ -168,6 +169,7 @@ test_broker_killed_and_another_adopts() {
 	# And one that nobody wants any more.
 	rm -f "$T/g.in"
 	full_vm v
+	wait_for 10 vm_kept v || fail "it has no keeper: $(bulkhead ps)"
 	kill -KILL "$VM_PID"
 	wait_for 5 orphaned v || fail "not orphaned: $(bulkhead ps)"
 	bulkhead stop v || fail "an orphan can't be stopped"
