@@ -657,7 +657,6 @@ static void recover_on_pong(struct child *c, const struct envelope *env,
 	if (p != s->proc)
 		return;
 	s->ping_sent_us = 0;
-	s->stuck = false;
 	/* Not the one just answered: a queue's start may be a bit slower. */
 	if (s->pong_seq && session_left_out(s, s->pong_seq))
 		child_fail(c, "it left a request without an answer");
@@ -725,6 +724,8 @@ void session_heartbeat(struct session *s)
 	body.ping = &ping;
 	s->ping_seq = s->proc->child.next_seq;
 	if (child_request(&s->proc->child, &body.base, NULL, 0, recover_on_pong,
-			  NULL, NULL) == 0)
+			  NULL, NULL) == 0) {
 		s->ping_sent_us = now;
+		s->stuck = false;
+	}
 }
